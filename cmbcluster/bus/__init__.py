@@ -1,0 +1,1 @@
+"""How one part of the platform tells the others that something changed."""

@@ -1,0 +1,1 @@
+"""Turning a Python source into a lock: exact files with hashes."""

@@ -1,0 +1,1 @@
+"""What runs environments. ``port.py`` is the contract; a folder each keeps it."""

@@ -1,0 +1,161 @@
+"""The contract between the controller and whatever runs environments.
+
+Kept by every adapter and by the fake, and proved by the same contract tests. An adapter
+must never decide what *should* run; it does what it is told and says what it sees. What it
+cannot see it calls unknown, never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from cmbcluster.domain.lifecycle import Stage, StopReason
+from cmbcluster.domain.sources import Lock, Program, PythonSource
+from cmbcluster.domain.views import ProtectionView, UsageView
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One run of one environment: names of everything a runtime makes derive from it."""
+
+    environment_id: UUID
+    slug: str
+    generation: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All a runtime needs to start an environment."""
+
+    ref: Ref
+    source: PythonSource
+    lock: Lock
+    program: Program
+    cpu_millis: int
+    memory_bytes: int
+    processes: int
+    workspace_bytes: int
+    operation_id: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+class Sight(StrEnum):
+    """What a runtime sees of one run."""
+
+    ABSENT = "absent"  # positively not there
+    BUILDING = "building"
+    STARTING = "starting"  # a process exists, its health path does not answer yet
+    RUNNING = "running"
+    STOPPING = "stopping"
+    EXITED = "exited"  # it ended or could not be started; ``ending`` says how
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the edge dials: an address on this machine or in the cluster."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class StageMark:
+    """Progress of one stage as the runtime measured it."""
+
+    stage: Stage
+    started_at: datetime
+    ended_at: datetime | None = None
+    done: int = 0
+    total: int | None = None
+    unit: str = ""
+    detail: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended. ``what`` and ``then`` are sentences for the owner."""
+
+    reason: StopReason
+    what: str
+    then: str
+    log_tail: str = ""
+    exit_code: int | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is seen of one run at one moment."""
+
+    ref: Ref
+    sight: Sight
+    seen_at: datetime
+    endpoint: Endpoint | None = None
+    stages: tuple[StageMark, ...] = ()
+    protection: ProtectionView | None = None
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of output. ``offset`` is where the next read continues, in bytes."""
+
+    at: datetime | None
+    text: str
+    offset: int
+
+
+class Runtime(Protocol):
+    """Starts, stops and watches runs. All methods are idempotent.
+
+    Raises RuntimeUnavailable when nothing can be said or done at the moment.
+    """
+
+    async def start(self, spec: Spec) -> None:
+        """Ask for a run and return at once; a run that exists already is left as it is.
+
+        Building, starting and readiness go on by themselves and are told by ``observe``.
+        Two generations of one environment never run together: an older one must be
+        stopped before, else Conflict is raised.
+        """
+
+    async def stop(self, ref: Ref) -> None:
+        """Ask for the end of a run (also of its build) and return at once.
+
+        A grace of seconds precedes force. Absent runs are no error.
+        """
+
+    async def remove(self, ref: Ref, *, workspace: bool) -> None:
+        """Delete everything of an environment; its workspace only when told so.
+
+        The environment must not run any more, else Conflict is raised.
+        """
+
+    async def look(self, ref: Ref) -> Observation:
+        """What is there now, asked live. The only basis for a decision."""
+
+    def observe(self) -> AsyncIterator[Observation]:
+        """All runs that exist, then every change for ever. A hint, never a decision."""
+
+
+class Insight(Protocol):
+    """What people may look at in a run."""
+
+    def logs(self, ref: Ref, *, offset: int, follow: bool) -> AsyncIterator[LogLine]:
+        """Output from byte ``offset`` of what is kept (negative: that many last bytes).
+
+        With ``follow`` it goes on until the run has ended.
+        """
+
+    async def usage(self, ref: Ref) -> UsageView | None:
+        """What the run uses now, or None when it does not run."""
+
+    async def workspace_bytes(self, ref: Ref) -> int | None:
+        """Size of the workspace, or None when there is none (yet)."""
