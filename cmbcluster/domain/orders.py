@@ -1,0 +1,28 @@
+"""What a person asks for, as they typed it. The services validate every field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CustomOrder:
+    """The raw text of the form for a person's own application."""
+
+    requirements: str
+    python: str
+    as_of: str
+    command: str
+    port: str
+    health_path: str = "/"
+
+
+@dataclass(frozen=True)
+class LaunchOrder:
+    """A click on *Launch*."""
+
+    application_id: str
+    name: str
+    size: str
+    uptime_seconds: int
+    custom: CustomOrder | None = None
