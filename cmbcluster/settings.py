@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, model_validator
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cmbcluster.errors import StartRefused
 
+PREFIX = "CMB_"
+ENV_FILE = ".env"
+HOST_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 SYSTEM_DATA_DIR = Path("/var/lib/cmbcluster")
 
 
@@ -36,7 +41,9 @@ def default_data_dir() -> Path:
 class Settings(BaseSettings):
     """All settings, with the defaults of the embedded platform."""
 
-    model_config = SettingsConfigDict(env_prefix="CMB_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     data_dir: Path = Field(
         default_factory=default_data_dir,
@@ -44,9 +51,7 @@ class Settings(BaseSettings):
     )
     bind_address: str = Field("127.0.0.1", description="Address the edge listens on.")
     port: int = Field(8200, ge=1, le=65535, description="Port the edge listens on.")
-    host: str = Field(
-        "localhost", description="Host name of the dashboard; environments live on names below it."
-    )
+    host: str = Field("localhost", description="Host name of the dashboard; environments live on names below it.")
     identity: Literal["development"] = Field(
         "development",
         description="How people sign in. 'development' offers test people and works on loopback only.",
@@ -84,6 +89,12 @@ class Settings(BaseSettings):
     )
     local_builds_at_once: int = Field(2, ge=1, le=16, description="Package builds that run at the same time.")
     build_seconds: int = Field(1800, ge=10, description="A build that takes longer is given up.")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        """One folder has one name: the database's address and the lock are made from it."""
+        return Path(os.path.abspath(value.expanduser()))
 
     @model_validator(mode="after")
     def _development_stays_on_loopback(self) -> Settings:
@@ -139,7 +150,55 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as wrong:
         lines = []
         for error in wrong.errors():
-            name = "CMB_" + str(error["loc"][0]).upper() if error["loc"] else ""
+            name = PREFIX + str(error["loc"][0]).upper() if error["loc"] else ""
             text = str(error["msg"]).removeprefix("Value error, ")
             lines.append(f"{name}: {text}" if name else text)
         raise StartRefused("The settings cannot be used.\n" + "\n".join(lines)) from wrong
+
+
+@dataclass(frozen=True)
+class SettingLine:
+    """One setting as shown to a person. ``value`` is masked when it is a secret."""
+
+    name: str
+    value: str
+    source: Literal["default", "file", "environment"]
+    description: str
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "********"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value)
+
+
+def setting_lines(settings: Settings) -> tuple[SettingLine, ...]:
+    """Every setting in force with where its value came from, in the order of the class."""
+    in_environment = {name.upper() for name in os.environ}
+    in_file = {name.upper() for name, value in dotenv_values(ENV_FILE).items() if value is not None}
+    lines = []
+    for field, info in Settings.model_fields.items():
+        name = PREFIX + field.upper()
+        source: Literal["default", "file", "environment"] = "default"
+        if name in in_environment:
+            source = "environment"
+        elif name in in_file:
+            source = "file"
+        lines.append(SettingLine(name, _shown(getattr(settings, field)), source, info.description or ""))
+    return tuple(lines)
+
+
+def example_file() -> str:
+    """The text of ``.env.example``: every setting, commented out, with its default."""
+    parts = [
+        "# Every setting of CMBCluster with its default. Written by `cmbcluster settings --example`;",
+        "# copy to .env and take the # away from what you change. The environment goes before this file.",
+    ]
+    for field, info in Settings.model_fields.items():
+        computed = info.default_factory is not None
+        value = "" if computed else _shown(info.default)
+        note = " Default: the user data folder of this platform." if field == "data_dir" else ""
+        parts += ["", f"# {info.description}{note}", f"# {PREFIX}{field.upper()}={value}"]
+    return "\n".join(parts) + "\n"

@@ -11,8 +11,10 @@ import hashlib
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -41,6 +43,13 @@ class PythonSource:
     def digest(self) -> str:
         """sha256 of the canonical form; equal sources have equal digests."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> PythonSource:
+        """The source that ``dataclasses.asdict`` made ``kept`` from."""
+        return cls(
+            tuple(kept["requirements"]), str(kept["python"]), str(kept.get("as_of", "")), str(kept.get("bundled", ""))
+        )
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,17 @@ class Program:
     ready_within_seconds: int = 120
     environment: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Program:
+        """The program that ``dataclasses.asdict`` made ``kept`` from."""
+        return cls(
+            command=tuple(kept["command"]),
+            port=int(kept["port"]),
+            health_path=str(kept["health_path"]),
+            ready_within_seconds=int(kept["ready_within_seconds"]),
+            environment={str(k): str(v) for k, v in kept.get("environment", {}).items()},
+        )
+
 
 def check_requirements(text: str) -> tuple[str, ...]:
     """The requirement lines of ``text``; blank lines and comments are dropped.
@@ -88,13 +108,17 @@ def check_requirements(text: str) -> tuple[str, ...]:
         shown = line if len(line) <= 60 else line[:57] + "…"
         if line.startswith("-"):
             raise InvalidInput(
-                "requirements", f"“{shown}” is an option, not a package.", "Write one package a line, like healpy>=1.16."
+                "requirements",
+                f"“{shown}” is an option, not a package.",
+                "Write one package a line, like healpy>=1.16.",
             )
         try:
             requirement = Requirement(line)
         except InvalidRequirement as wrong:
             raise InvalidInput(
-                "requirements", f"“{shown}” is not a package requirement.", "Write one package a line, like healpy>=1.16."
+                "requirements",
+                f"“{shown}” is not a package requirement.",
+                "Write one package a line, like healpy>=1.16.",
             ) from wrong
         if requirement.url:
             raise InvalidInput(
@@ -165,7 +189,9 @@ def check_command(text: str) -> tuple[str, ...]:
     except ValueError as wrong:
         raise InvalidInput("command", "A quotation mark in the command is not closed.", "Close it.") from wrong
     if not arguments:
-        raise InvalidInput("command", "There is no command.", "Write how to start it, for example streamlit run app.py.")
+        raise InvalidInput(
+            "command", "There is no command.", "Write how to start it, for example streamlit run app.py."
+        )
     if _has_unquoted_operator(text):
         raise InvalidInput(
             "command",

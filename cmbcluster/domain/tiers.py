@@ -116,8 +116,6 @@ def check_room(limits: Limits, running: int, kept: int, *, adds_kept: bool) -> N
     true for a launch and false for starting again one that is kept already.
     """
     if running >= limits.running_at_once:
-        raise QuotaExceeded(
-            f"You have {running} of {limits.running_at_once} running.", "Stop one, then launch this."
-        )
+        raise QuotaExceeded(f"You have {running} of {limits.running_at_once} running.", "Stop one, then launch this.")
     if adds_kept and kept >= limits.kept:
         raise QuotaExceeded(f"You keep {kept} of {limits.kept} environments.", "Delete one, then launch this.")

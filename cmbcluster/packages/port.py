@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.domain.sources import Lock, PythonSource
+from cmbcluster.errors import BuildFailed
+
+
+class PackagesFailed(BuildFailed):
+    """A BuildFailed that also says which StopReason it is for an environment's row."""
+
+    def __init__(self, reason: StopReason, what: str, then: str, log_tail: str = "") -> None:
+        self.reason = reason
+        super().__init__(what, then, log_tail)
 
 
 @dataclass(frozen=True)
@@ -26,9 +36,9 @@ class Resolver(Protocol):
     async def resolve(self, source: PythonSource) -> Lock:
         """The newest lock of the source (as of its date).
 
-        Raises BuildFailed for what the source's author can mend (an unknown package, a
-        conflict, a missing Python version) and PackagesUnavailable when the index does
-        not answer.
+        Raises PackagesFailed (a BuildFailed) for what the source's author or the machine's
+        owner can mend: an unknown package, a conflict, a missing Python version, a full
+        disk. Raises PackagesUnavailable when the index does not answer.
         """
 
     async def interpreters(self) -> tuple[Interpreter, ...]:

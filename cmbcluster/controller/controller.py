@@ -1,0 +1,147 @@
+"""The running controller: workers on a queue, a listener, an observer, and a sweep.
+
+Rings and observations only wake a key; the sweep repairs whatever ring was lost. Nothing
+is kept here that a restart would miss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from cmbcluster.bus.port import Bus
+from cmbcluster.controller.checkpoints import Probe, reach_nothing
+from cmbcluster.controller.orphans import Orphans
+from cmbcluster.controller.reconciler import Reconciler
+from cmbcluster.controller.recorder import Recorder
+from cmbcluster.controller.resolutions import Resolutions
+from cmbcluster.controller.workqueue import WorkQueue
+from cmbcluster.db.database import Database
+from cmbcluster.domain.lifecycle import AT_REST, Desired, StopReason
+from cmbcluster.errors import CMBClusterError
+from cmbcluster.settings import Settings
+from cmbcluster.wiring import Parts
+
+log = structlog.get_logger("cmbcluster.controller")
+
+OBSERVE_AGAIN_SECONDS = 5.0
+STOP_ALL_SECONDS = 60.0
+
+
+class Controller:
+    """Owns the tasks. ``reach`` is the crash tests' probe."""
+
+    def __init__(self, parts: Parts, reach: Probe = reach_nothing) -> None:
+        self._settings: Settings = parts.settings
+        self._database: Database = parts.database
+        self._bus: Bus = parts.bus
+        self._runtime = parts.runtime
+        self._recorder = Recorder(parts.database, parts.bus)
+        self._queue: WorkQueue[UUID] = WorkQueue()
+        self._resolutions = Resolutions(parts.resolver, self._queue.add)
+        self._reconciler = Reconciler(self._recorder, parts.runtime, parts.insight, self._resolutions, reach)
+        self._orphans = Orphans(self._recorder, parts.runtime)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Begin to work; what was under way before is looked at first."""
+        ready = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._listen(ready), name="controller listener")]
+        await ready.wait()
+        await self._add_unsettled()
+        self._tasks.append(asyncio.create_task(self._observe(), name="controller observer"))
+        self._tasks.append(asyncio.create_task(self._sweep(), name="controller sweep"))
+        for number in range(self._settings.controller_workers):
+            self._tasks.append(asyncio.create_task(self._work(), name=f"controller worker {number}"))
+
+    async def close(self, *, stop_environments: bool = False, told: Callable[[int], None] | None = None) -> bool:
+        """Stop working; with ``stop_environments`` end every environment first.
+
+        ``told`` is called with the number still to end. Returns False when some did not
+        end within a minute; they are looked after by the next start.
+        """
+        ended = await self._stop_all(told) if stop_environments else True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._resolutions.close()
+        return ended
+
+    async def _listen(self, ready: asyncio.Event) -> None:
+        async with self._bus.subscribe("controller") as rings:
+            ready.set()
+            async for ring in rings:
+                self._queue.add(UUID(ring.about))
+
+    async def _observe(self) -> None:
+        while True:
+            try:
+                async for observation in self._runtime.observe():
+                    self._orphans.notice(observation)
+                    self._queue.add(observation.ref.environment_id)
+            except CMBClusterError as failed:
+                log.warning("observing_failed", error=str(failed))
+            # Jitter keeps replicas that lost the same runtime from asking together.
+            await asyncio.sleep(OBSERVE_AGAIN_SECONDS * (0.5 + random.random()))  # noqa: S311
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.sweep_seconds)
+            try:
+                await self._add_unsettled()
+                await self._orphans.sweep()
+            except CMBClusterError as failed:
+                log.warning("sweep_failed", error=str(failed))
+
+    async def _add_unsettled(self) -> None:
+        async with self._database.reading() as work:
+            for environment_id in await work.environments.unsettled():
+                self._queue.add(environment_id)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            try:
+                again_seconds = await self._reconciler.reconcile(key)
+                self._queue.succeeded(key)
+                if again_seconds is not None:
+                    self._queue.add(key, again_seconds)
+            except CMBClusterError as failed:
+                delay_seconds = self._queue.retry(key)
+                log.warning("retry", environment_id=str(key), error=str(failed), after_seconds=round(delay_seconds, 2))
+            except Exception:
+                # One broken environment must not end the worker of all the others.
+                delay_seconds = self._queue.retry(key)
+                log.exception("retry", environment_id=str(key), after_seconds=round(delay_seconds, 2))
+            finally:
+                self._queue.done(key)
+
+    async def _stop_all(self, told: Callable[[int], None] | None) -> bool:
+        try:
+            async with asyncio.timeout(STOP_ALL_SECONDS):
+                while left := await self._ask_all_to_stop():
+                    if told is not None:
+                        told(left)
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _ask_all_to_stop(self) -> int:
+        """Ask every environment that is not at rest to stop; returns how many there are."""
+        left = 0
+        async with self._database.reading() as work:
+            rows = [await work.environments.by_id(each) for each in await work.environments.unsettled()]
+        for row in rows:
+            if row is None or (row.phase in AT_REST and row.desired != Desired.DELETED):
+                continue
+            left += 1
+            if row.desired == Desired.RUNNING:
+                await self._recorder.ask_to_stop(row, StopReason.PLATFORM_STOPPED)
+            self._queue.add(row.id)
+        return left

@@ -1,0 +1,67 @@
+"""Runs that no row wants: older runs are stopped, unknown ones only after a grace.
+
+A run without a row may belong to a database that is being restored, so it is seen twice
+and for ten minutes before it is stopped, and its workspace is never removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from cmbcluster.controller.recorder import Recorder
+from cmbcluster.errors import Conflict
+from cmbcluster.runtime.port import Observation, Ref, Runtime, Sight
+
+log = structlog.get_logger("cmbcluster.controller")
+
+GRACE_SECONDS = 600.0
+OVER = frozenset({Sight.ABSENT, Sight.EXITED})
+
+
+@dataclass
+class _Sighting:
+    first_at: datetime
+    times: int = 1
+
+
+class Orphans:
+    """Remembers what was seen, and looks through it at every sweep."""
+
+    def __init__(self, recorder: Recorder, runtime: Runtime) -> None:
+        self._recorder = recorder
+        self._runtime = runtime
+        self._seen: dict[Ref, Observation] = {}
+        self._unknown: dict[Ref, _Sighting] = {}
+
+    def notice(self, observation: Observation) -> None:
+        """Remember the newest observation of a run; what is over needs no remembering."""
+        if observation.sight in OVER:
+            self._seen.pop(observation.ref, None)
+            self._unknown.pop(observation.ref, None)
+        else:
+            self._seen[observation.ref] = observation
+
+    async def sweep(self) -> None:
+        """Stop runs that their environment has left behind, and long unknown ones."""
+        for ref in list(self._seen):
+            row, now = await self._recorder.load(ref.environment_id)
+            if row is not None and (row.run == ref.generation and row.gone_at is None):
+                self._unknown.pop(ref, None)
+                continue
+            if row is not None:
+                await self._stop(ref, "left_behind")
+                continue
+            sighting = self._unknown.setdefault(ref, _Sighting(now, 0))
+            sighting.times += 1
+            if sighting.times >= 2 and (now - sighting.first_at).total_seconds() >= GRACE_SECONDS:
+                await self._stop(ref, "unknown")
+
+    async def _stop(self, ref: Ref, why: str) -> None:
+        log.warning("orphan_stopped", environment=ref.slug, run=ref.generation, why=why)
+        try:
+            await self._runtime.stop(ref)
+        except Conflict:
+            return

@@ -1,0 +1,196 @@
+"""Writing what the controller found: the only place that changes a phase after *queued*.
+
+Each finding is one transaction that first makes sure that the row still is what the
+finding was made from. A finding that comes too late changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from cmbcluster.bus.port import Bus, Ring
+from cmbcluster.db.database import Database, Work
+from cmbcluster.db.models import Environment, LaunchStage, PackageLock
+from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason, may_follow
+from cmbcluster.domain.sources import Lock
+from cmbcluster.runtime.port import StageMark
+from cmbcluster.services.records import note_activity, tell
+
+log = structlog.get_logger("cmbcluster.controller")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to tell the owner once."""
+
+    kind: str
+    text: str
+    once: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one environment, and what follows from it."""
+
+    phase: Phase
+    stages: Sequence[StageMark] = ()
+    values: dict[str, Any] = field(default_factory=dict)
+    settled: bool = False  # the present wish is fulfilled, or given up
+    activity: str = ""
+    detail: str = ""
+    result: str = "ok"
+    notice: Notice | None = None
+
+
+class Recorder:
+    """Writes findings and rings for everybody who shows them."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self._database = database
+        self._bus = bus
+
+    async def load(self, environment_id: UUID) -> tuple[Environment | None, datetime]:
+        """The row as it is now, and the database's time."""
+        async with self._database.reading() as work:
+            return await work.environments.by_id(environment_id), await work.now()
+
+    async def record(self, seen: Environment, finding: Finding) -> bool:
+        """Write a finding about the row as ``seen``; False when the row has moved on."""
+        async with self._database.transaction() as work:
+            row = await work.environments.by_id(seen.id)
+            if row is None or row.generation != seen.generation or row.phase != seen.phase:
+                return False
+            now = await work.now()
+            changed = await self._apply(work, row, finding, now)
+            if finding.activity:
+                note_activity(
+                    work,
+                    SYSTEM,
+                    finding.activity,
+                    now,
+                    owner_id=row.owner_id,
+                    environment=row,
+                    detail=finding.detail,
+                    result=finding.result,
+                )
+            if finding.notice is not None:
+                note = finding.notice
+                changed |= await tell(work, note.kind, now, environment=row, text=note.text, once=note.once)
+        if changed:
+            await self.ring(row)
+        return True
+
+    async def keep_lock(self, seen: Environment, lock: Lock, resolving: StageMark) -> bool:
+        """Give the row the lock that its source was resolved to."""
+        async with self._database.transaction() as work:
+            row = await work.environments.by_id(seen.id)
+            if row is None or row.generation != seen.generation or row.lock_digest is not None:
+                return False
+            now = await work.now()
+            await work.environments.keep_lock(
+                PackageLock(
+                    digest=lock.digest, python=lock.python, packages=lock.packages, text=lock.text, created_at=now
+                )
+            )
+            await work.flush()
+            row.lock_digest = lock.digest
+            await _put_stages(work, row, [resolving])
+        await self.ring(row)
+        return True
+
+    async def lock_of(self, row: Environment) -> Lock | None:
+        """The lock of the row's packages."""
+        if row.lock_digest is None:
+            return None
+        async with self._database.reading() as work:
+            kept = await work.environments.lock_by_digest(row.lock_digest)
+        return Lock(kept.text, kept.python, kept.packages) if kept else None
+
+    async def ask_to_stop(self, seen: Environment, reason: StopReason) -> bool:
+        """Make the platform itself want the environment stopped, with the reason shown."""
+        async with self._database.transaction() as work:
+            changed = await work.environments.change(
+                seen.id,
+                seen.generation,
+                desired=Desired.STOPPED.value,
+                generation=seen.generation + 1,
+                stop_reason=reason.value,
+            )
+        if changed:
+            await self.ring(seen)
+        return changed
+
+    async def warn(self, seen: Environment, notice: Notice) -> bool:
+        """Tell the owner about the deadline, once; says whether it was new."""
+        async with self._database.transaction() as work:
+            now = await work.now()
+            new = await tell(work, notice.kind, now, environment=seen, text=notice.text, once=notice.once)
+            if new:
+                note_activity(work, SYSTEM, "warned", now, owner_id=seen.owner_id, environment=seen, detail=notice.text)
+        if new:
+            await self.ring(seen)
+        return new
+
+    async def ring(self, row: Environment) -> None:
+        """Tell pages, the gate, and whoever waits for this environment."""
+        await self._bus.publish(Ring("gate", str(row.id)))
+        await self._bus.publish(Ring(f"environment:{row.id}", row.phase))
+        await self._bus.publish(Ring(f"user:{row.owner_id}", f"environment:{row.id}"))
+
+    async def _apply(self, work: Work, row: Environment, finding: Finding, now: datetime) -> bool:
+        changed = await _put_stages(work, row, finding.stages)
+        if finding.phase != row.phase:
+            if not may_follow(Phase(row.phase), finding.phase):
+                raise ValueError(f"{finding.phase} may not follow {row.phase}")
+            log.info(
+                "phase",
+                environment=row.slug,
+                run=row.run,
+                was=row.phase,
+                phase=finding.phase.value,
+                reason=finding.values.get("reason_code", ""),
+                operation_id=row.operation_id,
+            )
+            row.phase, row.phase_since = finding.phase.value, now
+            changed = True
+        if finding.settled and row.observed_generation != row.generation:
+            row.observed_generation = row.generation
+            changed = True
+        for name, value in finding.values.items():
+            if getattr(row, name) != value:
+                setattr(row, name, value)
+                changed = True
+        return changed
+
+
+async def _put_stages(work: Work, row: Environment, stages: Sequence[StageMark]) -> bool:
+    changed = False
+    for mark in stages:
+        changed |= await work.environments.put_stage(
+            LaunchStage(
+                environment_id=row.id,
+                application_id=row.application_id,
+                run=row.run,
+                stage=mark.stage.value,
+                started_at=mark.started_at,
+                ended_at=mark.ended_at,
+                done=mark.done,
+                total=mark.total,
+                unit=mark.unit,
+                detail=mark.detail[:300],
+                failed=mark.failed,
+            )
+        )
+    return changed
+
+
+def queued(row: Environment, now: datetime) -> StageMark:
+    """The time between the click and the controller's first act."""
+    return StageMark(Stage.QUEUED, row.asked_at, max(now, row.asked_at))

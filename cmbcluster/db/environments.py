@@ -1,0 +1,212 @@
+"""Environments, the stages of their launches, and locks.
+
+Every change names the generation it was decided on; a change that comes too late changes
+no row and says so. Nothing here decides what should happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, update
+from sqlalchemy.engine import CursorResult
+from sqlmodel import col, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from cmbcluster.db.models import Environment, LaunchStage, PackageLock
+from cmbcluster.domain.lifecycle import LAUNCHING, OCCUPYING, Phase
+
+PHASE_FILTERS: dict[str, frozenset[Phase]] = {
+    "running": frozenset({Phase.RUNNING, Phase.UNKNOWN}),
+    "launching": LAUNCHING,
+    "stopped": frozenset({Phase.STOPPED, Phase.STOPPING}),
+    "failed": frozenset({Phase.FAILED}),
+}
+SORTS = {"name": col(Environment.name), "asked_at": col(Environment.asked_at), "phase": col(Environment.phase)}
+
+
+class Environments:
+    """Rows of environments and what belongs to them."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    # ---- environments ----
+
+    def add(self, row: Environment) -> None:
+        """Keep a new environment."""
+        self._session.add(row)
+
+    async def by_id(self, environment_id: UUID) -> Environment | None:
+        """The environment, gone or not, or None."""
+        return await self._session.get(Environment, environment_id)
+
+    async def by_slug(self, slug: str) -> Environment | None:
+        """The environment that has this address, or None."""
+        found = await self._session.exec(select(Environment).where(Environment.slug == slug))
+        return found.first()
+
+    async def owned(self, environment_id: UUID, owner_id: UUID, *, lock: bool = False) -> Environment | None:
+        """The owner's environment that is not gone; None for missing and foreign alike."""
+        query = select(Environment).where(
+            Environment.id == environment_id, Environment.owner_id == owner_id, col(Environment.gone_at).is_(None)
+        )
+        found = await self._session.exec(query.with_for_update() if lock else query)
+        return found.first()
+
+    async def named(self, owner_id: UUID, name: str) -> Environment | None:
+        """The owner's environment of this name that is not gone."""
+        found = await self._session.exec(
+            select(Environment).where(
+                Environment.owner_id == owner_id, Environment.name == name, col(Environment.gone_at).is_(None)
+            )
+        )
+        return found.first()
+
+    async def counts(self, owner_id: UUID) -> tuple[int, int]:
+        """How many of the owner's environments hold a place, and how many are kept."""
+        occupying = [p.value for p in OCCUPYING]
+        mine = (Environment.owner_id == owner_id, col(Environment.gone_at).is_(None))
+        kept = (await self._session.exec(select(func.count()).select_from(Environment).where(*mine))).one()
+        running = (
+            await self._session.exec(
+                select(func.count()).select_from(Environment).where(*mine, col(Environment.phase).in_(occupying))
+            )
+        ).one()
+        return running, kept
+
+    async def page(
+        self, owner_id: UUID, *, search: str, phase: str, sort: str, offset: int, limit: int
+    ) -> tuple[tuple[Environment, ...], int]:
+        """One page of the owner's environments and how many match in all."""
+        query = select(Environment).where(Environment.owner_id == owner_id, col(Environment.gone_at).is_(None))
+        if phase in PHASE_FILTERS:
+            query = query.where(col(Environment.phase).in_([p.value for p in PHASE_FILTERS[phase]]))
+        if search:
+            query = query.where(
+                or_(
+                    col(Environment.name).icontains(search, autoescape=True),
+                    col(Environment.application_id).icontains(search, autoescape=True),
+                )
+            )
+        total = (await self._session.exec(select(func.count()).select_from(query.subquery()))).one()
+        found = await self._session.exec(_sorted(query, sort).offset(offset).limit(limit))
+        return tuple(found.all()), total
+
+    async def occupying(self, owner_id: UUID) -> tuple[Environment, ...]:
+        """The owner's environments that hold a place, the newest first. Bounded by the quota."""
+        found = await self._session.exec(
+            select(Environment)
+            .where(Environment.owner_id == owner_id, col(Environment.phase).in_([p.value for p in OCCUPYING]))
+            .order_by(col(Environment.asked_at).desc())
+        )
+        return tuple(found.all())
+
+    async def unsettled(self) -> tuple[UUID, ...]:
+        """Ids of what the controller must look at: moving, running, or asked to change."""
+        settled = [Phase.STOPPED.value, Phase.FAILED.value]
+        found = await self._session.exec(
+            select(Environment.id).where(
+                col(Environment.gone_at).is_(None),
+                or_(
+                    col(Environment.phase).notin_(settled),
+                    col(Environment.observed_generation) != col(Environment.generation),
+                ),
+            )
+        )
+        return tuple(found.all())
+
+    async def change(self, environment_id: UUID, seen_generation: int, **values: Any) -> bool:
+        """Write ``values`` if the generation is still this one; says whether it was."""
+        result = await self._session.exec(
+            update(Environment)
+            .where(
+                col(Environment.id) == environment_id,
+                col(Environment.generation) == seen_generation,
+                col(Environment.gone_at).is_(None),
+            )
+            .values(**values)
+            .execution_options(synchronize_session="fetch")
+        )
+        return isinstance(result, CursorResult) and result.rowcount == 1
+
+    # ---- stages ----
+
+    async def stages(self, environment_id: UUID, run: int) -> tuple[LaunchStage, ...]:
+        """The stages of one run in the order they began."""
+        found = await self._session.exec(
+            select(LaunchStage)
+            .where(LaunchStage.environment_id == environment_id, LaunchStage.run == run)
+            .order_by(col(LaunchStage.started_at), col(LaunchStage.id))
+        )
+        return tuple(found.all())
+
+    async def stages_of(self, runs: Sequence[tuple[UUID, int]]) -> dict[UUID, tuple[LaunchStage, ...]]:
+        """The stages of several runs (a page of them) in one query."""
+        if not runs:
+            return {}
+        wanted = dict(runs)
+        found = await self._session.exec(
+            select(LaunchStage)
+            .where(col(LaunchStage.environment_id).in_(list(wanted)))
+            .order_by(col(LaunchStage.started_at), col(LaunchStage.id))
+        )
+        grouped: dict[UUID, list[LaunchStage]] = {}
+        for stage in found.all():
+            if stage.run == wanted[stage.environment_id]:
+                grouped.setdefault(stage.environment_id, []).append(stage)
+        return {key: tuple(stages) for key, stages in grouped.items()}
+
+    async def put_stage(self, row: LaunchStage) -> bool:
+        """Insert or update a stage; says whether anything changed."""
+        found = await self._session.exec(
+            select(LaunchStage).where(
+                LaunchStage.environment_id == row.environment_id,
+                LaunchStage.run == row.run,
+                LaunchStage.stage == row.stage,
+            )
+        )
+        present = found.first()
+        if present is None:
+            self._session.add(row)
+            return True
+        changed = False
+        for name in ("started_at", "ended_at", "done", "total", "unit", "detail", "failed"):
+            if getattr(present, name) != getattr(row, name):
+                setattr(present, name, getattr(row, name))
+                changed = True
+        return changed
+
+    async def recent_stages(self, application_id: str, limit: int) -> tuple[LaunchStage, ...]:
+        """The newest ended stages of an application's launches, whoever launched them."""
+        found = await self._session.exec(
+            select(LaunchStage)
+            .where(
+                LaunchStage.application_id == application_id,
+                col(LaunchStage.ended_at).is_not(None),
+                col(LaunchStage.failed).is_(False),
+            )
+            .order_by(col(LaunchStage.started_at).desc())
+            .limit(limit)
+        )
+        return tuple(found.all())
+
+    # ---- locks ----
+
+    async def lock_by_digest(self, digest: str) -> PackageLock | None:
+        """A lock, or None."""
+        return await self._session.get(PackageLock, digest)
+
+    async def keep_lock(self, row: PackageLock) -> None:
+        """Keep a lock unless the same one is kept already."""
+        if await self._session.get(PackageLock, row.digest) is None:
+            self._session.add(row)
+
+
+def _sorted(query: SelectOfScalar[Environment], sort: str) -> SelectOfScalar[Environment]:
+    column = SORTS.get(sort.removeprefix("-"), SORTS["asked_at"])
+    order = column.desc() if sort.startswith("-") else column.asc()
+    return query.order_by(order, col(Environment.id).desc())

@@ -1,0 +1,100 @@
+"""Users and their sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from cmbcluster.db.models import Session, User
+
+
+class Users:
+    """Rows of people."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    def add(self, user: User) -> None:
+        """Keep a new user."""
+        self._session.add(user)
+
+    async def by_id(self, user_id: UUID) -> User | None:
+        """The user, or None."""
+        return await self._session.get(User, user_id)
+
+    async def by_subject(self, provider: str, subject: str) -> User | None:
+        """The user of an identity provider's subject, or None."""
+        found = await self._session.exec(select(User).where(User.provider == provider, User.subject == subject))
+        return found.first()
+
+    async def by_email(self, email: str) -> tuple[User, ...]:
+        """All users that gave this e-mail address; an address identifies nobody."""
+        found = await self._session.exec(select(User).where(User.email == email))
+        return tuple(found.all())
+
+    async def lock(self, user_id: UUID) -> User | None:
+        """The user with their row locked until the end of the transaction.
+
+        On SQLite the whole database is locked already, and the clause is left out.
+        """
+        found = await self._session.exec(select(User).where(User.id == user_id).with_for_update())
+        return found.first()
+
+
+class Sessions:
+    """Rows of sign-ins."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    def add(self, row: Session) -> None:
+        """Keep a new session."""
+        self._session.add(row)
+
+    async def by_hash(self, token_sha256: str) -> tuple[Session, User] | None:
+        """A session and its user by the hash of its token, ended or not."""
+        found = await self._session.exec(
+            select(Session, User)
+            .join(User, col(User.id) == col(Session.user_id))
+            .where(Session.token_sha256 == token_sha256)
+        )
+        return found.first()
+
+    async def by_id(self, session_id: UUID) -> tuple[Session, User] | None:
+        """A session and its user, ended or not."""
+        found = await self._session.exec(
+            select(Session, User).join(User, col(User.id) == col(Session.user_id)).where(Session.id == session_id)
+        )
+        return found.first()
+
+    async def alive_of(self, user_id: UUID, now: datetime, idle_since: datetime) -> tuple[Session, ...]:
+        """A person's sessions that still work, the newest activity first."""
+        found = await self._session.exec(
+            select(Session)
+            .where(
+                Session.user_id == user_id,
+                col(Session.ended_at).is_(None),
+                col(Session.expires_at) > now,
+                col(Session.last_seen_at) > idle_since,
+            )
+            .order_by(col(Session.last_seen_at).desc())
+        )
+        return tuple(found.all())
+
+    async def touch(self, session_id: UUID, now: datetime) -> None:
+        """Remember activity; never moves backwards."""
+        await self._session.exec(
+            update(Session)
+            .where(col(Session.id) == session_id, col(Session.last_seen_at) < now)
+            .values(last_seen_at=now)
+        )
+
+    async def end(self, session_id: UUID, now: datetime) -> None:
+        """End one session; ending it again changes nothing."""
+        await self._session.exec(
+            update(Session).where(col(Session.id) == session_id, col(Session.ended_at).is_(None)).values(ended_at=now)
+        )

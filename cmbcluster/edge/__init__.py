@@ -1,0 +1,1 @@
+"""The edge: the one public door, and the gate it asks."""

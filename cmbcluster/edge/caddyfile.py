@@ -1,0 +1,202 @@
+"""Caddy's configuration, written once from the settings and never changed while it runs.
+
+There is no routing table: for every request to an environment's host Caddy asks the gate,
+and the gate's answer carries the address to dial. What the configuration must never do is
+believe a header that came from outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# Names that a proxy in front of an application is expected to set. From outside they are lies.
+# The first takes every name with an underscore, which some servers read as a hyphen.
+FORGEABLE = ("*_*", "X-Env-*", "X-Forwarded-*", "Forwarded", "X-Real-Ip", "X-Auth-*", "X-User*", "X-Remote-*")
+DIAL_SECONDS = 3
+GATE_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class EdgePlan:
+    """Everything the configuration depends on. ``assets`` is the built frontend, if any."""
+
+    host: str
+    port: int
+    binds: tuple[str, ...]
+    web_socket: Path
+    gate_socket: Path
+    assets: Path | None
+
+    @property
+    def public_url(self) -> str:
+        """Absolute URL of the dashboard."""
+        return f"http://{self.host}" if self.port == 80 else f"http://{self.host}:{self.port}"
+
+
+def _word(text: str) -> str:
+    """``text`` as one word of the Caddyfile: no quote, placeholder or line may break out of it."""
+    if any(character in text for character in "`\r\n\x00"):
+        raise ValueError("a path with a quote or a line break cannot be served")
+    return "`" + text.replace("{", "\\{") + "`"
+
+
+def _dial(path: Path) -> str:
+    return _word(f"unix/{path}")
+
+
+def _options() -> str:
+    return """{
+	admin off
+	auto_https off
+	persist_config off
+	grace_period 2s
+	log {
+		output stderr
+		format json
+		level WARN
+	}
+	servers {
+		protocols h1
+		max_header_size 32KB
+		timeouts {
+			read_header 15s
+			idle 2m
+		}
+	}
+}
+"""
+
+
+def _strip_forged() -> str:
+    return "\n".join(f"\t\trequest_header -{name}" for name in FORGEABLE)
+
+
+def _dashboard(plan: EdgePlan) -> str:
+    assets = ""
+    if plan.assets is not None:
+        root = _word(str(plan.assets))
+        assets = f"""
+		@asset {{
+			method GET HEAD
+			path /assets/*
+			file {{
+				root {root}
+			}}
+		}}
+		handle @asset {{
+			root * {root}
+			header Cache-Control "public, max-age=31536000, immutable"
+			header X-Content-Type-Options nosniff
+			header Cross-Origin-Resource-Policy same-origin
+			file_server {{
+				precompressed gzip
+			}}
+		}}"""
+    return f"""
+http://{plan.host}:{plan.port} {{
+	bind {" ".join(plan.binds)}
+	route {{
+{_strip_forged()}{assets}
+		encode {{
+			gzip
+			minimum_length 1024
+			match {{
+				header Content-Type text/html*
+				header Content-Type text/css*
+				header Content-Type text/javascript*
+				header Content-Type application/javascript*
+				header Content-Type application/json*
+				header Content-Type image/svg+xml*
+			}}
+		}}
+		reverse_proxy {_dial(plan.web_socket)} {{
+			transport http {{
+				dial_timeout {DIAL_SECONDS}s
+				keepalive 60s
+			}}
+		}}
+	}}
+	handle_errors 502 503 504 {{
+		header Content-Type "text/plain; charset=utf-8"
+		header Cache-Control no-store
+		header Retry-After 5
+		respond "CMBCluster is starting or stopping. Reload this page in a few seconds." 503
+	}}
+}}
+"""
+
+
+def _environments(plan: EdgePlan) -> str:
+    gate = _dial(plan.gate_socket)
+    transport = f"""transport http {{
+				dial_timeout {DIAL_SECONDS}s
+				response_header_timeout {GATE_SECONDS}s
+				keepalive 60s
+				keepalive_idle_conns_per_host 128
+			}}"""
+    # The forged names go first, so that what the gate answers is the only thing left under them.
+    # A Set-Cookie must neither reach beyond its own host nor overwrite a cookie of ours.
+    return f"""
+http://*.{plan.host}:{plan.port} {{
+	bind {" ".join(plan.binds)}
+	route {{
+{_strip_forged()}
+		handle /.cmb/* {{
+			reverse_proxy {gate} {{
+				{transport}
+			}}
+		}}
+		forward_auth {gate} {{
+			uri /authorize
+			header_up -Connection
+			header_up -Upgrade
+			header_up X-Env-Upgrade {{http.request.header.Upgrade}}
+			copy_headers X-Env-Upstream X-Env-Ticket X-Env-Cookie>Cookie
+			{transport}
+		}}
+		reverse_proxy {{http.request.header.X-Env-Upstream}} {{
+			header_up -X-Env-Upstream
+			header_up -Authorization
+			header_down Set-Cookie `(?i);\\s*domain\\s*=[^;]*` ``
+			header_down Set-Cookie `(?i)^\\s*(__host-)?cmb_(session|environment|return)\\s*=.*` ``
+			transport http {{
+				dial_timeout {DIAL_SECONDS}s
+			}}
+		}}
+	}}
+	handle_errors 502 503 504 {{
+		rewrite * /unreachable
+		reverse_proxy {gate} {{
+			header_up -Connection
+			header_up -Upgrade
+			method GET
+			{transport}
+		}}
+	}}
+}}
+"""
+
+
+def _others(plan: EdgePlan) -> str:
+    numbers = [f"http://{bind}:{plan.port}" for bind in plan.binds if bind != plan.host]
+    redirect = ""
+    if numbers:
+        redirect = f"""
+{", ".join(numbers)} {{
+	bind {" ".join(plan.binds)}
+	redir * {plan.public_url}{{uri}} 308
+}}
+"""
+    return f"""{redirect}
+http://:{plan.port} {{
+	bind {" ".join(plan.binds)}
+	header Content-Type "text/plain; charset=utf-8"
+	respond "Nothing is served under this name. Go to {plan.public_url}" 421
+}}
+"""
+
+
+def caddyfile(plan: EdgePlan) -> str:
+    """The whole configuration as a Caddyfile."""
+    return _options() + _dashboard(plan) + _environments(plan) + _others(plan)

@@ -1,0 +1,174 @@
+"""The way of open connections: WebSockets pass through here, so that they can be ended.
+
+The edge asks the gate at the handshake only, and a WebSocket may stay open for hours. So
+the gate sends each of them through this relay, which asks the same question again while
+the connection is open, and closes it when the answer is no longer a pass. The relay must
+never dial an address that the gate did not name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from cmbcluster.domain.gate import GateAnswer, Verdict
+from cmbcluster.edge.rooms import listen
+
+logger = structlog.get_logger(__name__)
+
+TICKET_SECONDS = 15.0
+DIAL_SECONDS = 3.0
+HEAD_BYTES = 64 * 1024
+CHUNK_BYTES = 64 * 1024
+# A person who signs out, or whose environment stops, loses open connections within this time.
+ASK_AGAIN_SECONDS = 20.0
+# A gate that cannot answer for a moment is no reason to cut; one that cannot for longer is.
+FAILURES_FORGIVEN = 1
+_TICKET_HEADER = b"x-env-ticket:"
+
+
+class Asking(Protocol):
+    """The question that is asked again."""
+
+    async def authorize(self, host: str, cookie: str) -> GateAnswer:
+        """May a request to ``host`` with this Cookie header pass, and where to?"""
+
+
+@dataclass(frozen=True)
+class _Passage:
+    host: str
+    cookie: str
+    answer: GateAnswer
+
+
+class Relay:
+    """Listens on a socket of ours for connections that the edge upgrades."""
+
+    def __init__(self, access: Asking, path: Path, ask_again_seconds: float = ASK_AGAIN_SECONDS) -> None:
+        self.path = path
+        self._access = access
+        self._ask_again_seconds = ask_again_seconds
+        self._tickets: dict[str, _Passage] = {}
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._server = await asyncio.start_unix_server(self._accept, sock=listen(self.path), limit=HEAD_BYTES)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        if self._server is None:
+            return
+        self._server.close()
+        for task in list(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+        self.path.unlink(missing_ok=True)
+
+    def ticket(self, host: str, cookie: str, answer: GateAnswer) -> str:
+        """A word, good once and for seconds, that stands for this passage."""
+        word = secrets.token_urlsafe(16)
+        self._tickets[word] = _Passage(host, cookie, answer)
+        asyncio.get_running_loop().call_later(TICKET_SECONDS, self._tickets.pop, word, None)
+        return word
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
+        try:
+            await self._carry(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
+            pass
+        except asyncio.CancelledError:
+            # Ours alone: the task belongs to the server, and nobody waits for its outcome.
+            pass
+        finally:
+            writer.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DIAL_SECONDS)
+        lines = head.split(b"\r\n")
+        words = [line for line in lines if line.lower().startswith(_TICKET_HEADER)]
+        word = words[0].partition(b":")[2].strip().decode("latin-1") if len(words) == 1 else ""
+        passage = self._tickets.pop(word, None)
+        if passage is None:
+            await _answer(writer, b"HTTP/1.1 503 Service Unavailable")
+            return
+        to = passage.answer
+        dialled = asyncio.open_connection(to.host, to.port, limit=HEAD_BYTES)
+        try:
+            far_reader, far_writer = await asyncio.wait_for(dialled, DIAL_SECONDS)
+        except (OSError, TimeoutError):
+            await _answer(writer, b"HTTP/1.1 502 Bad Gateway")
+            return
+        try:
+            far_writer.write(b"\r\n".join(line for line in lines if line not in words))
+            reply = await far_reader.readuntil(b"\r\n\r\n")
+            status_line = reply.partition(b"\r\n")[0]
+            if status_line.split(b" ", 2)[1:2] != [b"101"]:
+                # Said in our own words and closed, so that the edge can never use this
+                # connection again, for another person's passage.
+                await _answer(writer, status_line)
+                return
+            writer.write(reply)
+            await self._both_ways(passage, (reader, far_writer), (far_reader, writer))
+        finally:
+            far_writer.close()
+
+    async def _both_ways(
+        self,
+        passage: _Passage,
+        inward: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        outward: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        """Carry bytes until one side ends or the passage is no longer allowed."""
+        tasks = {
+            asyncio.create_task(_pump(*inward)),
+            asyncio.create_task(_pump(*outward)),
+            asyncio.create_task(self._until_refused(passage)),
+        }
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_refused(self, passage: _Passage) -> None:
+        failures = 0
+        while True:
+            await asyncio.sleep(self._ask_again_seconds)
+            try:
+                answer = await self._access.authorize(passage.host, passage.cookie)
+            except Exception:
+                logger.exception("gate could not ask again", host=passage.host)
+                failures += 1
+                if failures > FAILURES_FORGIVEN:
+                    return
+                continue
+            failures = 0
+            still = (passage.answer.host, passage.answer.port) == (answer.host, answer.port)
+            if answer.verdict is not Verdict.PASS or not still:
+                logger.info("open connection ended", host=passage.host, verdict=answer.verdict.value)
+                return
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(CHUNK_BYTES):
+            writer.write(data)
+            await writer.drain()
+
+
+async def _answer(writer: asyncio.StreamWriter, status_line: bytes) -> None:
+    writer.write(status_line + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    await writer.drain()

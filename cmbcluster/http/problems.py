@@ -1,0 +1,81 @@
+"""Every error of our routes as ``application/problem+json``: two sentences and an id, never a traceback."""
+
+from __future__ import annotations
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from cmbcluster.errors import DependencyError, InvalidInput, UserError
+from cmbcluster.http.operation import operation_id_of
+
+logger = structlog.get_logger(__name__)
+
+_SENTENCES = {
+    404: ("There is nothing at this address.", "Check it, or go to Home."),
+    405: ("This address does not take that method.", "See which it takes in the Allow header."),
+}
+
+
+def problem(
+    request: Request, status: int, what: str, then: str = "", *, field: str = "", headers: dict[str, str] | None = None
+) -> Response:
+    """A problem document. ``title`` says what happened, ``detail`` what to do next."""
+    content = {
+        "type": "about:blank",
+        "status": status,
+        "title": what,
+        "detail": then,
+        "operation_id": operation_id_of(request.scope),
+    }
+    if field:
+        content["field"] = field
+    return JSONResponse(content, status, headers=headers, media_type="application/problem+json")
+
+
+async def user_error(request: Request, error: Exception) -> Response:
+    """An error whose text is written for the person."""
+    if not isinstance(error, UserError):
+        raise error
+    field = error.field if isinstance(error, InvalidInput) else ""
+    return problem(request, error.status, error.what, error.then, field=field)
+
+
+async def dependency_error(request: Request, error: Exception) -> Response:
+    """Something we rely on did not answer."""
+    logger.warning("a dependency failed", path=request.url.path, error=str(error))
+    return problem(
+        request,
+        503,
+        "A part of the platform does not answer at the moment.",
+        "Try again in a few seconds.",
+        headers={"Retry-After": "5"},
+    )
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """What the router itself refuses."""
+    if not isinstance(error, HTTPException):
+        raise error
+    what, then = _SENTENCES.get(error.status_code, (str(error.detail), ""))
+    return problem(request, error.status_code, what, then, headers=dict(error.headers or {}))
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """A mistake of ours: the log has the details, the person gets the id to quote."""
+    logger.error("a request failed", path=request.url.path, exc_info=error)
+    return problem(
+        request,
+        500,
+        "Something failed on our side.",
+        "Try again; if it happens again, tell your admin the operation id.",
+    )
+
+
+HANDLERS = {
+    UserError: user_error,
+    DependencyError: dependency_error,
+    HTTPException: http_error,
+    Exception: unexpected,
+}

@@ -1,0 +1,92 @@
+"""The table of our own routes: path, methods, who may use it, and whether it changes anything.
+
+Everything is made from this table, so a route without a declared permission cannot exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cmbcluster import __version__
+from cmbcluster.http import exports, signing
+from cmbcluster.http.actors import actor_of
+from cmbcluster.http.problems import HANDLERS, problem
+from cmbcluster.wiring import parts
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Permission(StrEnum):
+    """Who may use a route. Services check the objects themselves."""
+
+    PUBLIC = "public"
+    SIGNED_IN = "signed_in"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One route."""
+
+    path: str
+    method: str
+    permission: Permission
+    endpoint: Endpoint
+    changes: bool = False  # A GET that changes something is declared here, with its reason beside it.
+
+
+async def health(request: Request) -> Response:
+    """Whether this process can do its work."""
+    try:
+        parts()
+    except RuntimeError:
+        return problem(request, 503, "The platform is starting or stopping.", "Try again in a few seconds.")
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+async def nothing_here(_request: Request) -> Response:
+    """An unknown address below one of ours: a problem document instead of a page."""
+    raise HTTPException(404)
+
+
+WAYS: tuple[Way, ...] = (
+    Way("/healthz", "GET", Permission.PUBLIC, health),
+    Way("/auth/development", "POST", Permission.PUBLIC, signing.sign_in_development, changes=True),
+    Way("/auth/sign-out", "POST", Permission.PUBLIC, signing.sign_out, changes=True),
+    # Makes a one-time code that is worthless without the person's own session.
+    Way("/open/{environment}", "GET", Permission.PUBLIC, signing.open_environment, changes=True),
+    Way("/api/environments/{environment_id:uuid}/log", "GET", Permission.SIGNED_IN, exports.environment_log),
+    Way(
+        "/api/environments/{environment_id:uuid}/log/download",
+        "GET",
+        Permission.SIGNED_IN,
+        exports.environment_log_download,
+    ),
+    Way("/api/activity.csv", "GET", Permission.SIGNED_IN, exports.activity_csv),
+    Way("/api/{path:path}", "GET", Permission.PUBLIC, nothing_here),
+    Way("/auth/{path:path}", "GET", Permission.PUBLIC, nothing_here),
+)
+
+
+def _guarded(way: Way) -> Endpoint:
+    if way.permission is Permission.PUBLIC:
+        return way.endpoint
+
+    async def only_signed_in(request: Request) -> Response:
+        await actor_of(request)
+        return await way.endpoint(request)
+
+    return only_signed_in
+
+
+def build_routes() -> Starlette:
+    """Our routes as an application; the Reflex application is mounted below it."""
+    routes = [Route(way.path, _guarded(way), methods=[way.method], name=f"{way.method} {way.path}") for way in WAYS]
+    return Starlette(routes=routes, exception_handlers=HANDLERS)

@@ -1,0 +1,1 @@
+"""How the platform learns who somebody is."""

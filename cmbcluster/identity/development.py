@@ -1,0 +1,32 @@
+"""Test people for a laptop. Anybody who can reach the page is let in as any of them.
+
+The settings refuse this provider unless the platform listens on loopback alone.
+"""
+
+from __future__ import annotations
+
+from cmbcluster.domain.actors import Role, Tier
+from cmbcluster.errors import NotFound
+from cmbcluster.identity.port import Person, SignedIn
+
+PROVIDER = "development"
+_PEOPLE: dict[str, tuple[str, str, Role, Tier]] = {
+    "ada": ("Ada Lovell", "Researcher, free tier", Role.USER, Tier.FREE),
+    "elena": ("Elena Marchetti", "Researcher, premium tier", Role.USER, Tier.PREMIUM),
+    "ravi": ("Ravi Nair", "Admin, premium tier", Role.ADMIN, Tier.PREMIUM),
+}
+
+
+class DevelopmentIdentity:
+    """The provider of the embedded platform."""
+
+    def people(self) -> tuple[Person, ...]:
+        """The test people, in the order of the sign-in page."""
+        return tuple(Person(key, name, note) for key, (name, note, _, _) in _PEOPLE.items())
+
+    def sign_in(self, person_id: str) -> SignedIn:
+        """The test person; raises NotFound for an unknown one."""
+        if person_id not in _PEOPLE:
+            raise NotFound("There is no such person.", "Choose one of the people on the sign-in page.")
+        name, _, role, tier = _PEOPLE[person_id]
+        return SignedIn(PROVIDER, person_id, f"{person_id}@example.org", name, role, tier)

@@ -1,0 +1,214 @@
+"""Running uv: which binary, as whom, with which environment, and how it is ended.
+
+uv may run build scripts of packages, so it gets a clean environment and never runs as
+root. It must never outlive us: half-made folders of a dead builder have to be safe to
+sweep away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import uv
+
+from cmbcluster.errors import StartRefused
+from cmbcluster.packages.account import Account, account_for_others, blocked_at, can_run, give
+from cmbcluster.packages.pip_words import in_words_of_uv
+from cmbcluster.settings import Settings
+
+KEPT_LINES = 200
+SCRATCH = "scratch-"
+SCRATCH_SECONDS = 24 * 3600
+_LINE_LIMIT_BYTES = 1024**2
+_PASSED_ON = frozenset(
+    {
+        "PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT", "NETRC", "CC", "CXX", "FC",
+        "CFLAGS", "CXXFLAGS", "LDFLAGS", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy",
+        "https_proxy", "all_proxy", "no_proxy",
+    }
+)  # fmt: skip
+# Choices of uv that belong to somebody's own project, not to our builds.
+_NOT_PASSED_ON = frozenset(
+    {
+        "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT", "UV_CACHE_DIR", "UV_NO_CACHE",
+        "UV_TARGET", "UV_PREFIX", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_EXCLUDE_NEWER",
+        "UV_WORKING_DIRECTORY", "UV_VENV_SEED", "UV_CONFIG_FILE",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a call of uv ended. ``said`` are the last lines of its standard error."""
+
+    code: int
+    output: str
+    said: str
+
+
+class UvTool:
+    """Starts uv for the resolver and for builds; one cache below the data folder for both."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.data_dir = settings.data_dir.absolute()
+        self.account: Account = account_for_others(settings.local_account)
+        self.cache_dir = self.data_dir / "uv-cache"
+
+    def prepare(self) -> None:
+        """Make the folders uv works in, and refuse with a text when the account cannot reach them."""
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        blocked = blocked_at(self.account, self.data_dir)
+        if blocked is not None:
+            raise StartRefused(
+                f"Environments run as the account “{self.account.name}”, which cannot pass through {blocked}. "
+                f"Set CMB_DATA_DIR to a folder outside of it (for example /var/lib/cmbcluster), "
+                f"or allow passing with: chmod o+x {blocked}"
+            )
+        for folder in (self.cache_dir, self.home_dir):
+            folder.mkdir(mode=0o755, exist_ok=True)
+            give(self.account, folder)
+        for left in self.home_dir.glob(f"{SCRATCH}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > SCRATCH_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    def scratch(self) -> Path:
+        """A folder for one call of uv. Its maker removes it; what a dead maker left is swept later."""
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self.home_dir))
+        give(self.account, folder)
+        return folder
+
+    @property
+    def home_dir(self) -> Path:
+        """Scratch folders, and HOME of uv when it runs as another account (which may have none)."""
+        return self.data_dir / "uv-home"
+
+    @cached_property
+    def binary(self) -> str:
+        """The uv binary, as a copy in the data folder where the account cannot reach ours."""
+        found = Path(uv.find_uv_bin())
+        if can_run(self.account, found):
+            return str(found)
+        seen = found.stat()
+        copy = self.data_dir / "tools" / f"uv-{seen.st_size}-{int(seen.st_mtime)}"
+        if not copy.exists():
+            copy.parent.mkdir(mode=0o755, exist_ok=True)
+            half = copy.with_name(f"{copy.name}.{os.getpid()}")
+            shutil.copy2(found, half)
+            half.chmod(0o755)
+            half.rename(copy)
+        return str(copy)
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """What uv and the build scripts it runs may know of our environment."""
+        home = Path.home()
+        passed = {
+            name: value
+            for name, value in os.environ.items()
+            if (name in _PASSED_ON or name.startswith("UV_")) and name not in _NOT_PASSED_ON
+        }
+        passed.update(in_words_of_uv(os.environ, home))
+        config = Path(os.environ.get("UV_CONFIG_FILE") or self._config_home(home) / "uv" / "uv.toml")
+        if self.account.changes:
+            passed["HOME"] = str(self.home_dir)
+            if config.is_file():
+                passed["UV_CONFIG_FILE"] = str(self._readable_copy(config))
+        else:
+            passed["HOME"] = str(home)
+            passed["XDG_CONFIG_HOME"] = str(self._config_home(home))
+            if os.environ.get("UV_CONFIG_FILE"):
+                passed["UV_CONFIG_FILE"] = str(config)
+        return passed | {
+            "UV_CACHE_DIR": str(self.cache_dir),
+            "UV_NO_PROJECT": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "NO_COLOR": "1",
+        }
+
+    async def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        on_line: Callable[[str], None] | None = None,
+        on_start: Callable[[int], None] | None = None,
+    ) -> Finished:
+        """Run uv in ``folder`` and return when it ended; cancelling ends it and all it started."""
+        process = await asyncio.create_subprocess_exec(
+            *self._as_account(),
+            self.binary,
+            *arguments,
+            cwd=folder,
+            env=self.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            limit=_LINE_LIMIT_BYTES,
+        )
+        if on_start is not None:
+            on_start(process.pid)
+        said: deque[str] = deque(maxlen=KEPT_LINES)
+        try:
+            output, _ = await asyncio.gather(_read_all(process.stdout), _read_lines(process.stderr, said, on_line))
+            code = await process.wait()
+        finally:
+            # Build scripts can leave children behind; none of them may go on.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if process.returncode is None:
+                await asyncio.shield(process.wait())
+        return Finished(code, output.decode(errors="replace"), "\n".join(said))
+
+    def _as_account(self) -> list[str]:
+        """A prefix that changes the account and ties uv's life to ours, where setpriv is there."""
+        setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+        if setpriv is None:
+            if self.account.changes:
+                raise StartRefused(
+                    "Packages must not be built as root, and setpriv is missing. Install util-linux, "
+                    "or run the platform as an ordinary user."
+                )
+            return []
+        prefix = [setpriv, "--pdeathsig", "KILL", "--no-new-privs"]
+        if self.account.changes:
+            prefix += ["--reuid", str(self.account.uid), "--regid", str(self.account.gid), "--clear-groups"]
+        return prefix
+
+    def _readable_copy(self, config: Path) -> Path:
+        copy = self.home_dir / "uv.toml"
+        copy.write_bytes(config.read_bytes())
+        copy.chmod(0o600)
+        give(self.account, copy)
+        return copy
+
+    @staticmethod
+    def _config_home(home: Path) -> Path:
+        return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+
+
+async def _read_all(stream: asyncio.StreamReader | None) -> bytes:
+    return b"" if stream is None else await stream.read()
+
+
+async def _read_lines(
+    stream: asyncio.StreamReader | None, said: deque[str], on_line: Callable[[str], None] | None
+) -> None:
+    while stream is not None and (raw := await stream.readline()):
+        line = raw.decode(errors="replace").rstrip()
+        said.append(line)
+        if on_line is not None:
+            on_line(line)

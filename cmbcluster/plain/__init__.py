@@ -1,0 +1,1 @@
+"""Pages of plain HTML, for where the application itself cannot or must not be loaded."""

@@ -1,0 +1,78 @@
+"""The bounded log of one environment's output, as the supervisor writes it.
+
+Two files together never pass the limit; their names carry the offset of their first byte,
+so offsets count from the first byte ever written although old bytes go away.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+OUTPUT = "output."
+LINE_LIMIT_BYTES = 8192
+
+
+def now_text() -> str:
+    """The present moment as it is written into logs and records."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Log:
+    """Lines with their time, in two files that together stay below a bound.
+
+    Written into the working directory, which is the run's folder.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._half_bytes = max(limit_bytes // 2, LINE_LIMIT_BYTES * 2)
+        self._files: list[str] = []
+        self._written = 0
+        self._start = 0
+        self._partial = b""
+        self._open()
+
+    @property
+    def partial(self) -> bool:
+        """Whether a line has begun and not ended."""
+        return bool(self._partial)
+
+    def add(self, data: bytes) -> None:
+        """Take output as it comes; complete lines are written."""
+        lines = (self._partial + data).split(b"\n")
+        self._partial = lines.pop()
+        for line in lines:
+            self._write(line)
+        if len(self._partial) >= LINE_LIMIT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write a line that has not ended."""
+        if self._partial:
+            self._write(self._partial)
+            self._partial = b""
+
+    def _write(self, line: bytes) -> None:
+        # A progress bar rewrites its line; what was visible last is what is kept.
+        shown = line.rstrip(b"\r").rsplit(b"\r", 1)[-1]
+        stamp = now_text().encode()
+        for begin in range(0, max(len(shown), 1), LINE_LIMIT_BYTES):
+            entry = stamp + b" " + shown[begin : begin + LINE_LIMIT_BYTES] + b"\n"
+            if self._written + len(entry) > self._half_bytes:
+                self._start += self._written
+                os.close(self._fd)
+                self._open()
+            try:
+                os.write(self._fd, entry)
+            except OSError:
+                # A full disk must not end the application; the lines are lost.
+                continue
+            self._written += len(entry)
+
+    def _open(self) -> None:
+        name = f"{OUTPUT}{self._start:015d}"
+        self._fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._written = 0
+        self._files.append(name)
+        while len(self._files) > 2:
+            os.unlink(self._files.pop(0))

@@ -1,0 +1,193 @@
+"""Crossing from the dashboard to an environment's own host, and the gate's question.
+
+Only an environment's own cookie opens it, and only while the session that made the cookie
+lives. Addresses come from the controller's record alone, never from a request.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from http.cookies import CookieError, SimpleCookie
+from uuid import UUID
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from cmbcluster.bus.port import Bus, Ring
+from cmbcluster.db.database import Database, Work
+from cmbcluster.db.models import Environment, GateCode
+from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, GateAnswer, Verdict
+from cmbcluster.domain.lifecycle import LAUNCHING, Desired, Phase
+from cmbcluster.domain.tiers import LIMITS
+from cmbcluster.errors import Forbidden, NotFound
+from cmbcluster.services.environments import NOT_YOURS
+from cmbcluster.services.portraits import Frame, portraits
+from cmbcluster.services.records import note_activity
+from cmbcluster.services.sessions import SessionService
+from cmbcluster.services.tokens import new_token, sha256_hex
+from cmbcluster.settings import Settings
+
+CACHE_LIMIT = 10_000
+ALGORITHM = "HS256"
+USED_CODE = ("This link has been used or is too old.", "Open the environment again from the dashboard.")
+
+
+class AccessService:
+    """Codes, cookies and verdicts. ``key`` signs the cookies of environments."""
+
+    def __init__(self, database: Database, bus: Bus, settings: Settings, sessions: SessionService, key: bytes) -> None:
+        self._database = database
+        self._bus = bus
+        self._settings = settings
+        self._sessions = sessions
+        self._key = OctKey.import_key(key)
+        self._passes: dict[tuple[str, str], tuple[GateAnswer, float]] = {}
+
+    async def mint(self, actor: Actor, environment: UUID | str) -> str:
+        """The address that opens one of the person's environments, with a one-time code in it.
+
+        ``environment`` is its id, or its slug when the person came from its own address. Raises NotFound for missing and foreign ones. An environment at rest has an address
+        too: its own host says why it is at rest.
+        """
+        owner_id = actor.person()
+        if actor.session_id is None:
+            raise Forbidden("This sign-in cannot open environments.", "Sign in with a browser.")
+        code = new_token()
+        async with self._database.transaction() as work:
+            environment_id = await _id_of(work, environment)
+            row = await work.environments.owned(environment_id, owner_id) if environment_id else None
+            if row is None:
+                raise NotFound(*NOT_YOURS)
+            now = await work.now()
+            await work.gate_codes.forget_expired(now - timedelta(hours=1))
+            work.gate_codes.add(
+                GateCode(
+                    code_sha256=sha256_hex(code),
+                    session_id=actor.session_id,
+                    environment_id=row.id,
+                    expires_at=now + timedelta(seconds=self._settings.gate_code_seconds),
+                )
+            )
+            note_activity(work, actor, "opened", now, owner_id=owner_id, environment=row)
+        await self._bus.publish(Ring(f"user:{owner_id}", "activity"))
+        return f"{self._settings.environment_url(row.slug)}/.cmb/enter?code={code}"
+
+    async def redeem(self, host: str, code: str) -> str:
+        """The value of the environment's cookie for a code; each code works once.
+
+        Raises Forbidden for a code that is used, too old, of another host, or whose
+        session has ended.
+        """
+        if not code or len(code) > 200:
+            raise Forbidden(*USED_CODE)
+        async with self._database.transaction() as work:
+            now = await work.now()
+            kept = await work.gate_codes.use(sha256_hex(code), now)
+            row = await work.environments.by_id(kept.environment_id) if kept else None
+        if kept is None or row is None or self._slug_of(host) != row.slug:
+            raise Forbidden(*USED_CODE)
+        if await self._sessions.alive(kept.session_id) is None:
+            raise Forbidden(*USED_CODE)
+        claims = {
+            "aud": row.slug,
+            "env": str(row.id),
+            "sid": str(kept.session_id),
+            "exp": int(now.timestamp()) + self._settings.environment_cookie_seconds,
+        }
+        return jwt.encode({"alg": ALGORITHM}, claims, self._key)
+
+    async def authorize(self, host: str, cookie: str) -> GateAnswer:
+        """May a request with this Host and Cookie header reach the environment, and where is it?
+
+        A pass may be reused for ``session_cache_seconds`` and is dropped at once when the
+        bus says that a session or an environment changed.
+        """
+        known = self._passes.get((host, cookie))
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        answer = await self._authorize(host, cookie)
+        if answer.verdict is Verdict.PASS:
+            if len(self._passes) >= CACHE_LIMIT:
+                self._passes.clear()
+            self._passes[(host, cookie)] = (answer, time.monotonic() + self._settings.session_cache_seconds)
+        return answer
+
+    def forget_passes(self) -> None:
+        """Drop every reused pass."""
+        self._passes.clear()
+
+    async def _authorize(self, host: str, cookie: str) -> GateAnswer:
+        slug = self._slug_of(host)
+        async with self._database.reading() as work:
+            row = await work.environments.by_slug(slug) if slug else None
+        if not slug:
+            return GateAnswer(Verdict.NOT_YOURS)
+        # Missing and foreign environments look the same: the way in leads over /open, which
+        # says "no such environment" after the sign-in.
+        open_url = f"{self._settings.public_url}/open/{slug}"
+        claims = self._claims(_cookie_value(cookie), row) if row is not None and row.gone_at is None else None
+        if row is None or claims is None:
+            return GateAnswer(Verdict.SIGN_IN, open_url=open_url)
+        actor = await self._sessions.alive(UUID(claims["sid"]))
+        if actor is None:
+            return GateAnswer(Verdict.SIGN_IN, open_url=open_url)
+        if actor.user_id != row.owner_id:
+            return GateAnswer(Verdict.NOT_YOURS)
+        if row.phase in (Phase.RUNNING, Phase.UNKNOWN) and row.desired == Desired.RUNNING and row.endpoint_port:
+            return GateAnswer(Verdict.PASS, host=row.endpoint_host, port=row.endpoint_port)
+        async with self._database.reading() as work:
+            frame = Frame(await work.now(), LIMITS[actor.tier], self._settings)
+            view = (await portraits(work, [row], frame))[0]
+        verdict = Verdict.AT_REST
+        if row.desired == Desired.RUNNING and row.phase in LAUNCHING:
+            verdict = Verdict.LAUNCHING
+        elif row.desired == Desired.RUNNING and row.phase in (Phase.RUNNING, Phase.UNKNOWN):
+            verdict = Verdict.UNSEEN
+        return GateAnswer(verdict, open_url=open_url, environment=view)
+
+    def _slug_of(self, host: str) -> str:
+        """The slug of an environment's host, or nothing for any other host."""
+        name = host.strip().lower().rsplit(":", 1)[0] if ":" in host else host.strip().lower()
+        slug, _, parent = name.partition(".")
+        return slug if parent == self._settings.host else ""
+
+    def _claims(self, value: str, row: Environment) -> dict[str, str] | None:
+        if not value or len(value) > 2000:
+            return None
+        try:
+            token = jwt.decode(value, self._key, algorithms=[ALGORITHM])
+        except (JoseError, ValueError):
+            return None
+        claims = token.claims
+        if claims.get("aud") != row.slug or claims.get("env") != str(row.id):
+            return None
+        if not isinstance(claims.get("exp"), int) or claims["exp"] < time.time():
+            return None
+        try:
+            return {"sid": str(UUID(str(claims["sid"])))}
+        except (KeyError, ValueError):
+            return None
+
+
+async def _id_of(work: Work, environment: UUID | str) -> UUID | None:
+    if isinstance(environment, UUID):
+        return environment
+    try:
+        return UUID(environment)
+    except ValueError:
+        row = await work.environments.by_slug(environment[:63])
+        return row.id if row is not None else None
+
+
+def _cookie_value(header: str) -> str:
+    if len(header) > 16384:
+        return ""
+    jar: SimpleCookie = SimpleCookie()
+    try:
+        jar.load(header)
+    except CookieError:
+        return ""
+    return jar[ENVIRONMENT_COOKIE].value if ENVIRONMENT_COOKIE in jar else ""

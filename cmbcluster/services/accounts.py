@@ -1,0 +1,91 @@
+"""A person's own profile and limits."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from cmbcluster.bus.port import Bus, Ring
+from cmbcluster.db.database import Database
+from cmbcluster.db.models import User
+from cmbcluster.domain.actors import Actor, Role, Tier
+from cmbcluster.domain.tiers import LIMITS, sizes_within, uptimes_within
+from cmbcluster.domain.views import LimitsView, PersonView
+from cmbcluster.errors import InvalidInput, NotFound
+from cmbcluster.services.records import note_activity
+
+NAME_LIMIT = 80
+NO_SUCH_PERSON = "There is no such person."
+
+
+class AccountService:
+    """What people may see and change of themselves, and what an operator may grant."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self._database = database
+        self._bus = bus
+
+    async def person(self, actor: Actor) -> PersonView:
+        """The person as they are kept now."""
+        user_id = actor.person()
+        async with self._database.reading() as work:
+            user = await work.users.by_id(user_id)
+        if user is None:
+            raise NotFound(NO_SUCH_PERSON, "Sign in again.")
+        return _view(user)
+
+    async def rename(self, actor: Actor, name: str) -> PersonView:
+        """Change the name that others see; raises InvalidInput (field ``name``)."""
+        user_id = actor.person()
+        clean = " ".join(unicodedata.normalize("NFC", name).split())
+        if not clean:
+            raise InvalidInput("name", "A name is needed.", "Type the name that others should see.")
+        if len(clean) > NAME_LIMIT:
+            raise InvalidInput("name", "That name is too long.", f"Use at most {NAME_LIMIT} characters.")
+        if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs") for c in clean):
+            raise InvalidInput("name", "That name has invisible characters in it.", "Type it again.")
+        async with self._database.transaction() as work:
+            user = await work.users.lock(user_id)
+            if user is None:
+                raise NotFound(NO_SUCH_PERSON, "Sign in again.")
+            note_activity(
+                work, actor, "profile_changed", await work.now(), owner_id=user_id, detail=f"{user.name} → {clean}"
+            )
+            user.name = clean
+            view = _view(user)
+        await self._bus.publish(Ring("sessions", ""))
+        await self._bus.publish(Ring(f"user:{user_id}", "profile"))
+        return view
+
+    async def limits(self, actor: Actor) -> LimitsView:
+        """The person's limits and how much of them is used."""
+        user_id = actor.person()
+        limits = LIMITS[actor.tier]
+        async with self._database.reading() as work:
+            running, kept = await work.environments.counts(user_id)
+        return LimitsView(actor.tier, limits, running, kept, sizes_within(limits), uptimes_within(limits))
+
+    async def grant_admin(self, actor: Actor, email: str) -> PersonView:
+        """Make the one person with this e-mail address an admin; for the operator's terminal.
+
+        Raises NotFound when nobody or more than one person has the address.
+        """
+        actor.require_system()
+        async with self._database.transaction() as work:
+            users = await work.users.by_email(email.strip())
+            if len(users) != 1:
+                raise NotFound(
+                    f"{len(users) or 'No'} people have signed in with {email.strip()}.",
+                    "Let the person sign in once, then grant again.",
+                )
+            user = users[0]
+            user.role = Role.ADMIN.value
+            note_activity(
+                work, actor, "profile_changed", await work.now(), owner_id=user.id, detail="Role is admin now"
+            )
+            view = _view(user)
+        await self._bus.publish(Ring("sessions", ""))
+        return view
+
+
+def _view(user: User) -> PersonView:
+    return PersonView(user.id, user.name, user.email, Role(user.role), Tier(user.tier), user.created_at)

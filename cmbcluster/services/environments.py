@@ -1,0 +1,354 @@
+"""What people may do with environments.
+
+Nothing here starts or stops anything: it writes what is wanted, in one transaction with
+the activity entry and the check of the limits, and rings for the controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from cmbcluster.bus.port import Bus, Ring
+from cmbcluster.db.database import Database, KeyTaken, Work
+from cmbcluster.db.models import Application, Environment
+from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, StopReason
+from cmbcluster.domain.naming import clean_name, slug_of
+from cmbcluster.domain.orders import CustomOrder, LaunchOrder
+from cmbcluster.domain.sources import (
+    Program,
+    PythonSource,
+    check_as_of,
+    check_command,
+    check_health_path,
+    check_port,
+    check_python,
+    check_requirements,
+)
+from cmbcluster.domain.tiers import LIMITS, SIZES, Limits, Size, check_room, check_size, check_uptime
+from cmbcluster.domain.uptime import extended
+from cmbcluster.domain.views import EnvironmentPage, EnvironmentView
+from cmbcluster.errors import Conflict, InvalidInput, NotFound
+from cmbcluster.services.catalogue import enabled_application
+from cmbcluster.services.portraits import Frame, deadline_of, portraits
+from cmbcluster.services.records import note_activity
+from cmbcluster.services.tokens import new_suffix
+from cmbcluster.settings import Settings
+
+PAGE_LIMIT = 100
+SEARCH_LIMIT = 100
+NOT_YOURS = ("There is no such environment, or it is not yours.", "Go to Home.")
+
+
+class EnvironmentService:
+    """Launching, stopping, starting, extending, renaming, updating and deleting."""
+
+    def __init__(self, database: Database, bus: Bus, settings: Settings) -> None:
+        self._database = database
+        self._bus = bus
+        self._settings = settings
+
+    # ---- reading ----
+
+    async def get(self, actor: Actor, environment_id: UUID) -> EnvironmentView:
+        """One of the person's environments; missing and foreign ones raise the same NotFound."""
+        owner_id = actor.person()
+        async with self._database.reading() as work:
+            row = await _own(work, environment_id, owner_id)
+            return await self._view(work, actor, row)
+
+    async def page(
+        self,
+        actor: Actor,
+        *,
+        search: str = "",
+        phase: str = "",
+        sort: str = "-asked_at",
+        offset: int = 0,
+        limit: int = 25,
+    ) -> EnvironmentPage:
+        """One page of the person's environments. ``limit`` is cut to 100."""
+        owner_id = actor.person()
+        limit = max(1, min(limit, PAGE_LIMIT))
+        offset = max(0, offset)
+        async with self._database.reading() as work:
+            rows, total = await work.environments.page(
+                owner_id, search=search.strip()[:SEARCH_LIMIT], phase=phase, sort=sort, offset=offset, limit=limit
+            )
+            views = await portraits(work, rows, await self._frame(work, actor))
+        return EnvironmentPage(views, total, offset)
+
+    async def up_now(self, actor: Actor) -> tuple[EnvironmentView, ...]:
+        """What runs, launches or stops at the moment."""
+        owner_id = actor.person()
+        async with self._database.reading() as work:
+            rows = await work.environments.occupying(owner_id)
+            return await portraits(work, rows, await self._frame(work, actor))
+
+    # ---- asking ----
+
+    async def launch(self, actor: Actor, order: LaunchOrder) -> EnvironmentView:
+        """Ask for a new environment.
+
+        Raises InvalidInput naming the field, NotFound for an unknown application,
+        QuotaExceeded at a limit and Conflict when the name is taken.
+        """
+        owner_id = actor.person()
+        limits = LIMITS[actor.tier]
+        name = clean_name(order.name)
+        size = _size(order.size)
+        check_size(limits, size.cpu_millis, size.memory_bytes)
+        check_uptime(limits, order.uptime_seconds)
+        try:
+            async with self._database.transaction() as work:
+                await work.users.lock(owner_id)
+                now = await work.now()
+                application = await enabled_application(work, order.application_id)
+                source, program = _made_of(application, order.custom, now.date())
+                await _check_name_free(work, owner_id, name)
+                check_room(limits, *await work.environments.counts(owner_id), adds_kept=True)
+                row = _new_row(actor, owner_id, name, application.id, source, program, size, limits, now)
+                row.uptime_seconds = order.uptime_seconds
+                work.environments.add(row)
+                await work.flush()
+                note_activity(work, actor, "launched", now, owner_id=owner_id, environment=row)
+                view = await self._view(work, actor, row)
+        except KeyTaken as clash:
+            # Two launches with one name at the same moment: the key decided, not the check.
+            raise _name_taken(name) from clash
+        await self._ring(row)
+        return view
+
+    async def start(self, actor: Actor, environment_id: UUID, *, size: str = "") -> EnvironmentView:
+        """Ask to start again what is at rest, with the same packages; ``size`` may differ."""
+        limits = LIMITS[actor.tier]
+
+        async def change(asked: _Asked) -> bool:
+            row = asked.row
+            if row.phase not in AT_REST or row.desired == Desired.DELETED:
+                raise Conflict("It is not stopped.", "Wait until it has stopped, then start it again.")
+            if size:
+                chosen = _size(size)
+                row.cpu_millis, row.memory_bytes = chosen.cpu_millis, chosen.memory_bytes
+            check_size(limits, row.cpu_millis, row.memory_bytes)
+            check_uptime(limits, row.uptime_seconds)
+            check_room(limits, *await asked.work.environments.counts(row.owner_id), adds_kept=False)
+            row.run += 1
+            row.extra_seconds = row.extensions_used = 0
+            row.phase, row.phase_since, row.asked_at = Phase.QUEUED, asked.now, asked.now
+            row.running_since = row.last_seen_at = row.protection = None
+            row.reason_code = row.reason_what = row.reason_then = row.reason_log_tail = ""
+            row.stop_reason = ""
+            _want(row, actor, Desired.RUNNING)
+            return True
+
+        return await self._change(actor, environment_id, "started", change)
+
+    async def stop(self, actor: Actor, environment_id: UUID) -> EnvironmentView:
+        """Ask to stop; a launch under way is cancelled. Asking twice changes nothing."""
+
+        async def change(asked: _Asked) -> bool:
+            row = asked.row
+            if row.desired != Desired.RUNNING or row.phase in AT_REST:
+                return False
+            row.stop_reason = StopReason.CANCELLED if row.phase in LAUNCHING else StopReason.ASKED
+            _want(row, actor, Desired.STOPPED)
+            return True
+
+        return await self._change(actor, environment_id, "stopping", change)
+
+    async def extend(self, actor: Actor, environment_id: UUID) -> EnvironmentView:
+        """Move the deadline as far as the tier allows; raises Conflict when it does not run."""
+        limits = LIMITS[actor.tier]
+
+        async def change(asked: _Asked) -> bool:
+            row = asked.row
+            deadline_at = deadline_of(row)
+            if row.phase != Phase.RUNNING or row.desired != Desired.RUNNING or deadline_at is None:
+                raise Conflict("It is not running.", "Start it again to get its full time.")
+            if deadline_at <= asked.now:
+                raise Conflict("Its time is up.", "Start it again when it has stopped.")
+            new = extended(limits, deadline_at, asked.now, row.extensions_used)
+            row.extra_seconds += int((new - deadline_at).total_seconds())
+            row.extensions_used += 1
+            return True
+
+        return await self._change(actor, environment_id, "extended", change)
+
+    async def rename(self, actor: Actor, environment_id: UUID, name: str) -> EnvironmentView:
+        """Change the name. The address stays, since it is in bookmarks and notebooks."""
+        new = clean_name(name)
+
+        async def change(asked: _Asked) -> bool:
+            row = asked.row
+            if row.name == new:
+                return False
+            await _check_name_free(asked.work, row.owner_id, new)
+            row.name = new
+            return True
+
+        try:
+            return await self._change(actor, environment_id, "renamed", change, detail=f"New name {new}")
+        except KeyTaken as clash:
+            raise _name_taken(new) from clash
+
+    async def update(self, actor: Actor, environment_id: UUID) -> EnvironmentView:
+        """Take the catalogue's present packages, in their newest versions, at the next start."""
+
+        async def change(asked: _Asked) -> bool:
+            row = asked.row
+            if row.phase not in AT_REST:
+                raise Conflict("It is not stopped.", "Stop it, then update its packages.")
+            application = await enabled_application(asked.work, row.application_id)
+            if application.source is not None and application.program is not None:
+                row.source, row.program = application.source, application.program
+            row.lock_digest = None
+            return True
+
+        return await self._change(actor, environment_id, "updated", change)
+
+    async def delete(self, actor: Actor, environment_id: UUID, *, typed_name: str, remove_workspace: bool) -> None:
+        """Ask to delete. Removing the workspace needs the environment's name as typed by the person."""
+
+        async def change(asked: _Asked) -> bool:
+            row = asked.row
+            if row.desired == Desired.DELETED:
+                return False
+            if remove_workspace and typed_name.strip() != row.name:
+                raise InvalidInput(
+                    "typed_name", "That is not its name.", f"Type {row.name} to remove its workspace too."
+                )
+            row.remove_workspace = remove_workspace
+            _want(row, actor, Desired.DELETED)
+            return True
+
+        detail = "Workspace removed" if remove_workspace else "Workspace kept"
+        await self._change(actor, environment_id, "deleted", change, detail=detail)
+
+    # ---- how ----
+
+    async def _change(
+        self, actor: Actor, environment_id: UUID, kind: str, change: _Change, detail: str = ""
+    ) -> EnvironmentView:
+        """Run ``change`` on the locked row with its activity entry, then ring."""
+        owner_id = actor.person()
+        async with self._database.transaction() as work:
+            await work.users.lock(owner_id)
+            row = await _own(work, environment_id, owner_id, lock=True)
+            now = await work.now()
+            if not await change(_Asked(work, row, now)):
+                return await self._view(work, actor, row)
+            note_activity(work, actor, kind, now, owner_id=owner_id, environment=row, detail=detail)
+            await work.flush()
+            view = await self._view(work, actor, row)
+        await self._ring(row)
+        return view
+
+    async def _view(self, work: Work, actor: Actor, row: Environment) -> EnvironmentView:
+        return (await portraits(work, [row], await self._frame(work, actor)))[0]
+
+    async def _frame(self, work: Work, actor: Actor) -> Frame:
+        return Frame(await work.now(), LIMITS[actor.tier], self._settings)
+
+    async def _ring(self, row: Environment) -> None:
+        await self._bus.publish(Ring("controller", str(row.id)))
+        await self._bus.publish(Ring("gate", str(row.id)))
+        await self._bus.publish(Ring(f"user:{row.owner_id}", f"environment:{row.id}"))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a change works on: the transaction, the locked row, and the time."""
+
+    work: Work
+    row: Environment
+    now: datetime
+
+
+# Returns False when what is asked for is so already; nothing is written or told then.
+_Change = Callable[[_Asked], Awaitable[bool]]
+
+
+def _want(row: Environment, actor: Actor, desired: Desired) -> None:
+    row.desired = desired.value
+    row.generation += 1
+    row.operation_id = actor.operation_id[:64]
+
+
+async def _own(work: Work, environment_id: UUID, owner_id: UUID, *, lock: bool = False) -> Environment:
+    row = await work.environments.owned(environment_id, owner_id, lock=lock)
+    if row is None:
+        raise NotFound(*NOT_YOURS)
+    return row
+
+
+async def _check_name_free(work: Work, owner_id: UUID, name: str) -> None:
+    if await work.environments.named(owner_id, name) is not None:
+        raise _name_taken(name)
+
+
+def _name_taken(name: str) -> InvalidInput:
+    return InvalidInput("name", f"You have an environment called {name} already.", "Choose another name.")
+
+
+def _size(size_id: str) -> Size:
+    for size in SIZES:
+        if size.id == size_id:
+            return size
+    raise InvalidInput("size", "There is no such size.", "Choose one of those offered.")
+
+
+def _made_of(application: Application, custom: CustomOrder | None, today: date) -> tuple[PythonSource, Program]:
+    """What will run: the catalogue's entry, or what the person wrote in the form."""
+    if application.source is not None and application.program is not None:
+        return PythonSource.from_dict(application.source), Program.from_dict(application.program)
+    if custom is None:
+        raise InvalidInput(
+            "requirements", "This application needs to know what to run.", "List its packages and start command."
+        )
+    source = PythonSource(
+        requirements=check_requirements(custom.requirements),
+        python=check_python(custom.python),
+        as_of=check_as_of(custom.as_of, today),
+    )
+    program = Program(
+        command=check_command(custom.command),
+        port=check_port(custom.port),
+        health_path=check_health_path(custom.health_path),
+    )
+    return source, program
+
+
+def _new_row(
+    actor: Actor,
+    owner_id: UUID,
+    name: str,
+    application_id: str,
+    source: PythonSource,
+    program: Program,
+    size: Size,
+    limits: Limits,
+    now: datetime,
+) -> Environment:
+    return Environment(
+        owner_id=owner_id,
+        name=name,
+        slug=slug_of(name, new_suffix()),
+        application_id=application_id,
+        source=asdict(source),
+        program=asdict(program),
+        cpu_millis=size.cpu_millis,
+        memory_bytes=size.memory_bytes,
+        processes=limits.processes,
+        workspace_bytes=limits.workspace_bytes,
+        uptime_seconds=limits.longest_uptime_seconds,
+        created_at=now,
+        desired=Desired.RUNNING.value,
+        asked_at=now,
+        operation_id=actor.operation_id[:64],
+        phase=Phase.QUEUED.value,
+        phase_since=now,
+    )

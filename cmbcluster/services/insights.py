@@ -1,0 +1,51 @@
+"""Looking into one's own environment: its output, what it uses, how large its workspace is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from cmbcluster.db.database import Database
+from cmbcluster.db.models import Environment
+from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.views import UsageView
+from cmbcluster.errors import NotFound
+from cmbcluster.runtime.port import Insight, LogLine, Ref
+from cmbcluster.services.environments import NOT_YOURS
+
+
+class InsightService:
+    """Reads from the runtime what the owner may see."""
+
+    def __init__(self, database: Database, insight: Insight) -> None:
+        self._database = database
+        self._insight = insight
+
+    async def logs(self, actor: Actor, environment_id: UUID, *, offset: int, follow: bool) -> AsyncIterator[LogLine]:
+        """Lines of the present run's output; raises NotFound for missing and foreign environments."""
+        row = await self._own(actor, environment_id)
+        async for line in self._insight.logs(ref_of(row), offset=offset, follow=follow):
+            yield line
+
+    async def usage(self, actor: Actor, environment_id: UUID) -> UsageView | None:
+        """What the environment uses now, or None when it does not run."""
+        row = await self._own(actor, environment_id)
+        return await self._insight.usage(ref_of(row))
+
+    async def workspace_bytes(self, actor: Actor, environment_id: UUID) -> int | None:
+        """Size of the workspace in bytes, measured now, or None when there is none yet."""
+        row = await self._own(actor, environment_id)
+        return await self._insight.workspace_bytes(ref_of(row))
+
+    async def _own(self, actor: Actor, environment_id: UUID) -> Environment:
+        owner_id = actor.person()
+        async with self._database.reading() as work:
+            row = await work.environments.owned(environment_id, owner_id)
+        if row is None:
+            raise NotFound(*NOT_YOURS)
+        return row
+
+
+def ref_of(row: Environment) -> Ref:
+    """The name of the row's present run."""
+    return Ref(row.id, row.slug, row.run)

@@ -1,0 +1,150 @@
+"""Turning rows into the views that leave the services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cmbcluster.db.database import Work
+from cmbcluster.db.models import Environment, LaunchStage
+from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason
+from cmbcluster.domain.sources import Program, PythonSource
+from cmbcluster.domain.tiers import Limits
+from cmbcluster.domain.timing import RUNS_COUNTED, Measured, Usual, usual
+from cmbcluster.domain.uptime import extended
+from cmbcluster.domain.views import EnvironmentView, ProtectionView, ReasonView, StageView
+from cmbcluster.errors import QuotaExceeded
+from cmbcluster.settings import Settings
+
+MEASURABLE_STAGES = len(Stage)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the rows of one page share."""
+
+    now: datetime
+    limits: Limits
+    settings: Settings
+
+
+def deadline_of(row: Environment) -> datetime | None:
+    """When the environment's time is up: derived, so that nothing can disagree with it."""
+    if row.running_since is None:
+        return None
+    return row.running_since + timedelta(seconds=row.uptime_seconds + row.extra_seconds)
+
+
+async def usual_of(work: Work, application_id: str) -> Usual:
+    """What launches of an application usually take, from those measured here."""
+    rows = await work.environments.recent_stages(application_id, RUNS_COUNTED * MEASURABLE_STAGES)
+    return usual(
+        Measured(r.environment_id, r.run, Stage(r.stage), r.started_at, r.ended_at) for r in rows if r.ended_at
+    )
+
+
+async def portraits(work: Work, rows: Sequence[Environment], frame: Frame) -> tuple[EnvironmentView, ...]:
+    """Views of several environments with a constant number of queries per application."""
+    names = await work.applications.names()
+    stages = await work.environments.stages_of([(row.id, row.run) for row in rows])
+    usuals = {key: await usual_of(work, key) for key in {row.application_id for row in rows}}
+    packages = {}
+    for digest in {row.lock_digest for row in rows if row.lock_digest}:
+        lock = await work.environments.lock_by_digest(digest)
+        packages[digest] = lock.packages if lock else 0
+    return tuple(
+        _portrait(
+            row,
+            stages.get(row.id, ()),
+            usuals[row.application_id],
+            names.get(row.application_id, (row.application_id, "custom")),
+            packages.get(row.lock_digest or "", 0),
+            frame,
+        )
+        for row in rows
+    )
+
+
+def _portrait(
+    row: Environment,
+    stages: tuple[LaunchStage, ...],
+    times: Usual,
+    application: tuple[str, str],
+    packages: int,
+    frame: Frame,
+) -> EnvironmentView:
+    deadline_at = deadline_of(row) if row.phase in (Phase.RUNNING, Phase.UNKNOWN) else None
+    extends_to = _extension(row, deadline_at, frame)
+    return EnvironmentView(
+        id=row.id,
+        name=row.name,
+        slug=row.slug,
+        address=frame.settings.environment_url(row.slug),
+        application_id=row.application_id,
+        application_name=application[0],
+        icon=application[1],
+        desired=Desired(row.desired),
+        phase=_shown_phase(row),
+        phase_since=row.phase_since,
+        generation=row.generation,
+        cpu_millis=row.cpu_millis,
+        memory_bytes=row.memory_bytes,
+        uptime_seconds=row.uptime_seconds + row.extra_seconds,
+        created_at=row.created_at,
+        asked_at=row.asked_at,
+        running_since=row.running_since,
+        deadline_at=deadline_at,
+        last_seen_at=row.last_seen_at,
+        can_extend=extends_to is not None,
+        extends_to=extends_to,
+        reason=_reason(row),
+        source=PythonSource.from_dict(row.source),
+        program=Program.from_dict(row.program),
+        lock_digest=row.lock_digest or "",
+        lock_packages=packages,
+        protection=ProtectionView(**row.protection) if row.protection else None,
+        stages=tuple(_stage(stage, times) for stage in stages),
+        workspace_bytes=row.measured_bytes,
+        workspace_measured_at=row.measured_at,
+    )
+
+
+def _shown_phase(row: Environment) -> Phase:
+    """The stored phase, except that an accepted wish is shown before the controller acts on it."""
+    phase = Phase(row.phase)
+    if row.desired == Desired.DELETED and phase is not Phase.GONE:
+        return Phase.DELETING
+    if row.desired == Desired.STOPPED and phase not in (Phase.STOPPED, Phase.FAILED, Phase.DELETING, Phase.GONE):
+        return Phase.STOPPING
+    return phase
+
+
+def _extension(row: Environment, deadline_at: datetime | None, frame: Frame) -> datetime | None:
+    if deadline_at is None or row.phase != Phase.RUNNING or row.desired != Desired.RUNNING:
+        return None
+    try:
+        return extended(frame.limits, deadline_at, frame.now, row.extensions_used)
+    except QuotaExceeded:
+        return None
+
+
+def _reason(row: Environment) -> ReasonView | None:
+    if not row.reason_code:
+        return None
+    return ReasonView(StopReason(row.reason_code), row.reason_what, row.reason_then, row.reason_log_tail)
+
+
+def _stage(row: LaunchStage, times: Usual) -> StageView:
+    stage = Stage(row.stage)
+    return StageView(
+        stage=stage,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        done=row.done,
+        total=row.total,
+        unit=row.unit,
+        detail=row.detail,
+        failed=row.failed,
+        usual_seconds=times.stage_seconds.get(stage),
+    )

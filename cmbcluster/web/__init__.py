@@ -1,0 +1,1 @@
+"""The pages people see. States parse, ask a service and keep words to show; nothing is decided here."""

@@ -1,0 +1,63 @@
+"""The Reflex application put together: stylesheets, guard, what lies above pages, the pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+from reflex_base.vars import VarData
+from reflex_base.vars.base import Var
+from reflex_base.utils.imports import ImportVar
+
+from cmbcluster.web.components.layout import above_pages
+from cmbcluster.web.guard import Guard
+from cmbcluster.web.live import know_tabs
+from cmbcluster.web.pages import home
+from cmbcluster.web.trouble import Trouble
+
+logger = logging.getLogger(__name__)
+
+INTER = "@fontsource-variable/inter/files/inter-latin-opsz-normal.woff2?url"
+# Before the first paint: what the last visit was, and whether rows are roomy.
+FIRST = (
+    "try{var c=document.documentElement.classList,s=localStorage;"
+    'if(s.getItem("cmb.in"))c.add("in");if(s.getItem("cmb.roomy")==="on")c.add("roomy")}catch(e){}'
+)
+
+
+def _heads() -> list[rx.Component]:
+    font = Var("interLatin", _var_data=VarData(imports={INTER: [ImportVar(tag="interLatin", is_default=True)]}))
+    preload = {"as": "font", "type": "font/woff2", "crossOrigin": "anonymous"}
+    return [
+        rx.el.meta(name="color-scheme", content="light dark"),
+        rx.el.link(rel="preload", href=font, custom_attrs=preload),
+        rx.el.link(rel="icon", href="/favicon.ico"),
+        rx.el.script(custom_attrs={"dangerouslySetInnerHTML": Var.create({"__html": FIRST})}),
+    ]
+
+
+def backend_exception(exception: Exception) -> EventSpec:
+    """An error nobody foresaw: logged with its trace, and said without it."""
+    logger.error("An event handler failed", exc_info=exception)
+    return Trouble.say  # type: ignore[return-value]
+
+
+def build_app(transformers: Sequence[Any] = ()) -> rx.App:
+    """The application with every page; ``transformers`` are our own routes and middleware."""
+    app = rx.App(
+        stylesheets=["/cmb.css", "/pages.css"],
+        html_lang="en",
+        toaster=None,
+        app_wraps={},
+        extra_app_wraps={(55, "Cmb"): above_pages},
+        head_components=_heads(),
+        backend_exception_handler=backend_exception,
+        api_transformer=list(transformers) or None,
+    )
+    app.add_middleware(Guard(), index=0)
+    know_tabs(lambda token: app.event_namespace is None or token in app.event_namespace.token_to_sid)
+    app.add_page(home.index, route="/", title="CMBCluster", on_load=home.HomeState.enter)
+    return app

@@ -1,0 +1,1 @@
+"""The kit: functions from display values to elements, with no state of their own."""

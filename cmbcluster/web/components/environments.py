@@ -1,0 +1,229 @@
+"""An environment in a list: its row, its menu, its progress, the dialog before it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import reflex as rx
+
+from cmbcluster.web.acts import Acts
+from cmbcluster.web.components.kit import (
+    button,
+    css_vars,
+    field,
+    glyph,
+    icon,
+    link_button,
+    meter,
+    note,
+    open_button,
+    phase,
+    text_input,
+    tile,
+)
+from cmbcluster.web.js.parts import (
+    Countdown,
+    DialogClose,
+    DialogTitle,
+    Elapsed,
+    Form,
+    MenuContent,
+    MenuItem,
+    MenuLine,
+    MenuRoot,
+    MenuTrigger,
+    Sheet,
+    When,
+)
+
+
+def menu_item(name: str, drawing: str, cls: str = "", **props: Any) -> rx.Component:
+    """One act in a menu."""
+    return MenuItem.create(icon(drawing), name, class_name=f"mi {cls}", **props)
+
+
+def menu_link(name: str, drawing: str, href: Any, **props: Any) -> rx.Component:
+    """A link in a menu."""
+    return MenuItem.create(rx.el.a(icon(drawing), name, href=href, class_name="mi", **props), as_child=True)
+
+
+def row_menu(row: Any, cls: str = "sm sq flat") -> rx.Component:
+    """Everything that can be done to an environment now."""
+    return MenuRoot.create(
+        MenuTrigger.create(
+            button(icon("dots"), cls=cls, custom_attrs={"aria-label": f"More for {row.name}"}), as_child=True
+        ),
+        MenuContent.create(
+            rx.match(
+                row.kind,
+                ("running", menu_link("Open", "out", row.open_href, target="_blank", rel="noopener")),
+                ("rest", menu_item("Start", "play", on_select=Acts.start(row.id, ""))),
+                ("failed", menu_item("Try again", "retry", on_select=Acts.start(row.id, ""))),
+                rx.fragment(),
+            ),
+            rx.cond(row.can_extend, menu_item("Extend", "clock", on_select=Acts.extend(row.id))),
+            menu_link("Details", "info", row.href),
+            menu_link("Logs", "doc", f"{row.href}?tab=logs"),
+            menu_link("Rename", "pencil", f"{row.href}?tab=settings"),
+            MenuLine.create(class_name="menu-line"),
+            rx.match(
+                row.kind,
+                ("running", menu_item("Stop", "stop", on_select=Acts.stop(row.id))),
+                ("launching", menu_item("Cancel launch", "stop", on_select=Acts.stop(row.id))),
+                ("unknown", menu_item("Stop", "stop", on_select=Acts.stop(row.id))),
+                rx.fragment(),
+            ),
+            menu_item("Delete…", "trash", cls="bad", on_select=Acts.ask_delete(row.id)),
+            class_name="pop menu",
+            align="end",
+            side_offset=4,
+        ),
+        modal=False,
+    )
+
+
+def progress(row: Any) -> rx.Component:
+    """How far a launch is."""
+    step = lambda s: rx.el.i(class_name=s.state, custom_attrs=css_vars(p=f"{s.percent}%"))  # noqa: E731
+    return rx.fragment(
+        rx.el.div(
+            rx.el.span(
+                rx.cond(row.stage, row.stage, "Waiting"), " · ", Elapsed.create(since=row.since), class_name="nowrap"
+            ),
+            rx.el.span(row.usual, class_name="push three xs nowrap"),
+            class_name="row sm",
+        ),
+        rx.el.div(
+            rx.foreach(row.steps, step),
+            class_name="steps mt6",
+            custom_attrs={"role": "img", "aria-label": f"Launch: {row.stage}"} | css_vars(n=row.step_count),
+        ),
+    )
+
+
+def time_left(row: Any) -> rx.Component:
+    """The countdown of a running environment."""
+    return rx.fragment(
+        rx.el.div(
+            Countdown.create(deadline=row.deadline, suffix=" left", icon=True, class_name="left"),
+            When.create(at=row.deadline, form="soon", before="stops ", class_name="push three num xs nowrap"),
+            class_name="row sm",
+        ),
+        rx.el.div(meter(row.used_percent, "Time used", row.used_words, "thin"), class_name="mt6"),
+    )
+
+
+def rest_lines(row: Any) -> rx.Component:
+    """Two lines for an environment that does not run."""
+    return rx.fragment(
+        rx.el.div(
+            row.line, When.create(at=row.line_at, form="soon", before=", "), class_name="sm two cut"
+        ),
+        rx.el.div(
+            When.create(at=row.note_at, form="ago", before=rx.cond(row.kind == "unknown", "last seen ", "")),
+            row.note,
+            class_name="xs three mt2",
+        ),
+    )
+
+
+def middle(row: Any) -> rx.Component:
+    """What there is to say about an environment in its phase."""
+    return rx.match(
+        row.kind, ("running", time_left(row)), ("launching", progress(row)), rest_lines(row)
+    )
+
+
+def row_acts(row: Any) -> rx.Component:
+    """The acts that stand in the row itself."""
+    extend = button("Extend", cls="sm", on_click=Acts.extend(row.id), custom_attrs={"data-do": "e"})
+    start = button(
+        icon("play", "s14"), "Start", cls="sm", on_click=Acts.start(row.id, ""), custom_attrs={"data-do": "s"}
+    )
+    cancel = button("Cancel", cls="sm", on_click=Acts.stop(row.id), custom_attrs={"data-do": "s"})
+    return rx.match(
+        row.kind,
+        ("running", rx.fragment(open_button(row.open_href), rx.cond(row.can_extend, extend))),
+        ("launching", rx.fragment(link_button("Watch", href=row.href, cls="sm"), cancel)),
+        ("failed", link_button("See why", href=row.href, cls="sm")),
+        ("rest", start),
+        rx.fragment(),
+    )
+
+
+def environment_row(row: Any) -> rx.Component:
+    """An environment on Home."""
+    return rx.el.li(
+        tile(row.icon),
+        rx.el.div(
+            rx.el.div(
+                rx.el.span(rx.el.a(row.name, href=row.href), class_name="name cut"), phase(row), class_name="row"
+            ),
+            rx.el.div(row.application, " · ", row.size, class_name="sm three cut"),
+            class_name="what",
+        ),
+        rx.el.div(middle(row), class_name="mid"),
+        rx.el.div(row_acts(row), row_menu(row), class_name="acts"),
+        class_name="env",
+        key=row.id,
+        custom_attrs={"data-row": ""},
+    )
+
+
+def delete_dialog() -> rx.Component:
+    """What goes, what stays; the name is typed when the workspace goes."""
+    workspace = rx.cond(Acts.deleting_workspace, f"Its workspace ({Acts.deleting_workspace})", "Its workspace")
+    choice = lambda value, what, says, first: rx.el.label(  # noqa: E731
+        rx.el.input(
+            type="radio",
+            name="workspace",
+            value=value,
+            default_checked=first,
+            custom_attrs={"data-first": ""} if first else {},
+        ),
+        rx.el.div(rx.el.b(what), rx.el.span(says)),
+        class_name="pick",
+    )
+    return Sheet.create(
+        rx.el.header(DialogTitle.create(rx.el.h2(f"Delete {Acts.deleting_name}?"), as_child=True)),
+        Form.create(
+            rx.el.div(
+                rx.cond(Acts.delete_errors["form"], note(icon("warn"), Acts.delete_errors["form"], tone="bad", role="alert")),
+                rx.el.p(
+                    "The environment, its address and its log go and cannot be brought back.", class_name="sm two"
+                ),
+                rx.el.fieldset(
+                    rx.el.legend("Workspace", class_name="lab"),
+                    choice("keep", "Keep the workspace", f"{workspace} stays on this machine.", True),
+                    choice("remove", "Remove the workspace too", f"{workspace} goes with it, for good.", False),
+                ),
+                rx.el.div(
+                    field(
+                        "typed_name",
+                        f"Type {Acts.deleting_name} to confirm",
+                        text_input(
+                            "typed_name", Acts.delete_errors, check=False, attrs={"data-match": Acts.deleting_name}
+                        ),
+                        Acts.delete_errors,
+                    ),
+                    class_name="typed",
+                ),
+                class_name="body",
+            ),
+            rx.el.footer(
+                DialogClose.create(button("Keep it", cls="push"), as_child=True),
+                button("Delete environment", cls="doom", type="submit", custom_attrs={"data-waits": ""}),
+            ),
+            class_name="del",
+            errors=Acts.delete_errors,
+            on_send=Acts.delete,
+        ),
+        open=Acts.deleting_id != "",
+        on_open_change=Acts.close_delete,
+        role="alertdialog",
+    )
+
+
+def failed_glyph() -> rx.Component:
+    """The octagon of a failure, in reading size."""
+    return glyph("failed", "bad", "s20")

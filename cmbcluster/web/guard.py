@@ -1,0 +1,125 @@
+"""Deny by default for every Reflex event, and the binding of a browser tab to one person.
+
+Runs before every event, also chained and background ones. The cookie is that of the
+websocket's handshake; whether its session still lives is asked on every event. Must never
+authorise by path: the path an event claims comes from the browser.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote
+
+import reflex as rx
+from reflex.event import Event
+from reflex.state import BaseState, OnLoadInternalState, StateUpdate
+from reflex_base.registry import RegistrationContext
+from reflex_base.vars.base import FIELD_MARKER
+
+from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.gate import SESSION_COOKIE
+from cmbcluster.errors import NotSignedIn
+from cmbcluster.web.access import PUBLIC, SIGNED_IN, mark_of
+from cmbcluster.wiring import parts
+
+HYDRATE = frozenset({"hydrate", "hydrate_and_load"})
+# Reflex's own handlers that a page cannot do without. "setvar" is not among them: it
+# could call any set_ method and so pass by the marks.
+INTERNAL = HYDRATE | {"on_load_internal", "set_is_hydrated", "update_vars_internal", "handle_frontend_exception"}
+REFLEX_MODULES = ("reflex.", "reflex_base.", "reflex_components_")
+
+
+class Owner(rx.State):
+    """Whose things this tab's state holds; never sent to the browser."""
+
+    _user_id: str = ""
+
+
+def session_token(state: BaseState) -> str:
+    """The session cookie of the websocket's handshake, or the empty string."""
+    jar: SimpleCookie = SimpleCookie()
+    try:
+        jar.load(state.router.headers.cookie or "")
+    except CookieError:
+        return ""
+    return jar[SESSION_COOKIE].value if SESSION_COOKIE in jar else ""
+
+
+async def find_actor(state: BaseState) -> Actor | None:
+    """Who is behind this tab now, with a fresh operation id; None when signed out."""
+    token = session_token(state)
+    if not token:
+        return None
+    actor = await parts().sessions.find(token)
+    return None if actor is None else dataclasses.replace(actor, operation_id=secrets.token_hex(8))
+
+
+async def actor_of(state: BaseState) -> Actor:
+    """Who is behind this tab now; raises NotSignedIn. Every handler begins with it."""
+    actor = await find_actor(state)
+    if actor is None:
+        raise NotSignedIn()
+    return actor
+
+
+def sign_in_path(path: str) -> str:
+    """Where a signed-out visitor of ``path`` is sent, so that signing in brings them back."""
+    if not path.startswith("/") or path.startswith("//") or path == "/" or len(path) > 500:
+        return "/"
+    return "/?next=" + quote(path, safe="")
+
+
+class Guard(rx.Middleware):
+    """Registered first; an update returned here ends the event before its handler runs."""
+
+    async def preprocess(self, app: rx.App, state: BaseState, event: Event) -> StateUpdate | None:
+        """Let the event through (None), or answer in its place."""
+        root = state._get_root_state()
+        short = event.name.rsplit(".", 1)[-1]
+        registered = RegistrationContext.get().event_handlers.get(event.name)
+        if registered is None or short == "setvar":
+            return StateUpdate()
+        actor = await find_actor(root)
+        if actor is None and short in HYDRATE:
+            return _empty_page(app, root)
+        await _bind(root, actor)
+        mark = mark_of(registered.handler.fn)
+        own = not registered.states[0].__module__.startswith(REFLEX_MODULES)
+        if not own:
+            return None if short in INTERNAL else StateUpdate()
+        if mark == PUBLIC:
+            return None
+        if actor is None:
+            return StateUpdate(events=Event.from_event_type(rx.redirect(sign_in_path(str(root.router.url.path)))))
+        if mark == SIGNED_IN or mark == f"role:{actor.role}":
+            return None
+        return StateUpdate()
+
+    async def postprocess(
+        self,
+        app: rx.App,  # noqa: ARG002 - the signature is Reflex's
+        state: BaseState,  # noqa: ARG002
+        event: Event,  # noqa: ARG002
+        update: StateUpdate,
+    ) -> StateUpdate:
+        """Nothing to add."""
+        return update
+
+
+def _empty_page(app: rx.App, root: BaseState) -> StateUpdate:
+    """An anonymous hydrate: the page's own load events, never a snapshot of the state."""
+    load = app.get_load_events(root.router.url.path)
+    events = Event.from_event_type(OnLoadInternalState.on_load_internal) if load else []
+    return StateUpdate(delta={rx.State.get_full_name(): {"is_hydrated" + FIELD_MARKER: True}}, events=events)
+
+
+async def _bind(root: BaseState, actor: Actor | None) -> None:
+    """Give a tab's state to one person; another person's arrival wipes what it held."""
+    owner = await root.get_state(Owner)
+    user_id = "" if actor is None else str(actor.user_id)
+    if user_id and owner._user_id not in ("", user_id):
+        root.reset()
+    if user_id:
+        owner._user_id = user_id

@@ -1,0 +1,1 @@
+"""Parts that run in the browser, and their wrappers in ``parts``."""

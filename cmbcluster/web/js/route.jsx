@@ -1,0 +1,25 @@
+// On a change of page: focus to main, and its title is announced. Lives above the pages, which are mounted anew each time.
+import { useEffect, useRef, useState } from "react";
+import { useLocation } from "react-router";
+
+export function RouteFocus() {
+  const { pathname } = useLocation(), first = useRef(true), [said, say] = useState("");
+  useEffect(() => {
+    if (first.current) { first.current = false; return; }
+    window.scrollTo(0, 0);
+    const t = setTimeout(() => { document.getElementById("content")?.focus({ preventScroll: true }); say(document.title); }, 60);
+    return () => clearTimeout(t);
+  }, [pathname]);
+  return <div className="hush" role="status" aria-live="polite">{said}</div>;
+}
+
+// Said after three seconds without a connection, gone when it is back.
+export function Lost({ gone = false }) {
+  const [since, set] = useState(0), [age, grow] = useState(0);
+  useEffect(() => {
+    if (!gone) { set(0); grow(0); return; }
+    const start = Date.now(), t = setInterval(() => { const s = Math.round((Date.now() - start) / 1000); if (s >= 3) set(start); grow(s); }, 1000);
+    return () => clearInterval(t);
+  }, [gone]);
+  return <div role="status" aria-live="polite">{since > 0 && <div className="lost"><b className="b">Reconnecting.</b><span aria-hidden="true">What you see may be up to {Math.ceil(age / 10) * 10} s old.</span></div>}</div>;
+}

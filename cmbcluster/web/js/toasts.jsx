@@ -1,0 +1,29 @@
+// Short messages about what is done. items: [{id, text, note, act, tone}]; each id is shown once; needs no eval.
+import { useEffect, useRef, useState } from "react";
+
+const GLYPH = { ok: "g-done", bad: "g-failed", run: "g-running", "": "i-info" };
+
+export function Toasts({ items = [], onAct }) {
+  const seen = useRef(null), [shown, set] = useState([]), held = useRef(false), hold = (v) => () => { held.current = v; };
+  useEffect(() => {
+    if (!seen.current) { seen.current = new Set(); }
+    const fresh = items.filter((i) => !seen.current.has(i.id));
+    fresh.forEach((i) => seen.current.add(i.id));
+    if (fresh.length) set((s) => [...s, ...fresh.map((i) => ({ ...i, left: i.act || i.tone === "bad" ? 8 : 4 }))].slice(-3));
+  }, [items]);
+  useEffect(() => {
+    if (!shown.length) return;
+    const t = setInterval(() => { if (!held.current && !document.hidden) set((s) => s.map((i) => ({ ...i, left: i.left - 0.5 })).filter((i) => i.left > 0)); }, 500);
+    return () => clearInterval(t);
+  }, [shown.length > 0]);
+  const drop = (id) => set((s) => s.filter((x) => x.id !== id));
+  return <section className="toasts" aria-label="Messages" aria-live="polite" onMouseEnter={hold(true)} onMouseLeave={hold(false)} onFocus={hold(true)} onBlur={hold(false)}>
+    {shown.map((i) => <div className="toast" key={i.id}>
+      <span className={i.tone === "bad" ? "bad-i" : "ok-i"}><svg className={i.tone ? "g" : "i"} aria-hidden="true"><use href={`/glyphs.svg#${GLYPH[i.tone] || GLYPH[""]}`} /></svg></span>
+      <div className="grow"><div className="b">{i.text}</div>{i.note && <div className="two">{i.note}</div>}</div>
+      {i.act && (i.href
+        ? <a className="link" href={i.href} target={i.tab ? "_blank" : undefined} rel="noopener">{i.act}</a>
+        : <button className="link" type="button" onClick={() => { drop(i.id); onAct && onAct(i.run); }}>{i.act}</button>)}
+    </div>)}
+  </section>;
+}

@@ -1,0 +1,160 @@
+"""The one place that chooses adapters from the settings and builds the services.
+
+Everything above takes what it needs from ``parts()``. Nothing here decides anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmbcluster.bus.memory import MemoryBus
+from cmbcluster.bus.port import Bus
+from cmbcluster.catalogue.schema import load_seed
+from cmbcluster.db.database import Database
+from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.identity.development import DevelopmentIdentity
+from cmbcluster.identity.port import Identity, Person
+from cmbcluster.packages.port import Resolver
+from cmbcluster.packages.uv import UvResolver
+from cmbcluster.runtime.local.runtime import LocalRuntime
+from cmbcluster.runtime.port import Insight, Runtime
+from cmbcluster.services.access import AccessService
+from cmbcluster.services.accounts import AccountService
+from cmbcluster.services.activity import ActivityService, NoticeService
+from cmbcluster.services.catalogue import CatalogueService
+from cmbcluster.services.environments import EnvironmentService
+from cmbcluster.services.insights import InsightService
+from cmbcluster.services.sessions import SessionService
+from cmbcluster.settings import Settings
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one process of the platform is made of."""
+
+    settings: Settings
+    database: Database
+    bus: Bus
+    runtime: Runtime
+    insight: Insight
+    resolver: Resolver
+    identity: Identity
+    accounts: AccountService
+    sessions: SessionService
+    catalogue: CatalogueService
+    environments: EnvironmentService
+    activity: ActivityService
+    notices: NoticeService
+    insights: InsightService
+    access: AccessService
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Who can be chosen on the sign-in page."""
+        return self.identity.people()
+
+
+_parts: Parts | None = None
+_closing: list[asyncio.Task[None]] = []
+
+
+def parts() -> Parts:
+    """The parts of this process; raises RuntimeError before ``open_parts``."""
+    if _parts is None:
+        raise RuntimeError("the platform is not open in this process")
+    return _parts
+
+
+def build_parts(
+    settings: Settings, database: Database, bus: Bus, runtime: Runtime, insight: Insight, resolver: Resolver, key: bytes
+) -> Parts:
+    """The services over given adapters; tests give fakes here."""
+    sessions = SessionService(database, bus, settings)
+    return Parts(
+        settings=settings,
+        database=database,
+        bus=bus,
+        runtime=runtime,
+        insight=insight,
+        resolver=resolver,
+        identity=DevelopmentIdentity(),
+        accounts=AccountService(database, bus),
+        sessions=sessions,
+        catalogue=CatalogueService(database),
+        environments=EnvironmentService(database, bus, settings),
+        activity=ActivityService(database),
+        notices=NoticeService(database, bus),
+        insights=InsightService(database, insight),
+        access=AccessService(database, bus, settings, sessions, key),
+    )
+
+
+async def open_parts(settings: Settings) -> Parts:
+    """Open everything that the settings ask for; ``close_parts`` closes it.
+
+    Raises StartRefused when this machine cannot give what is asked.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    runtime = LocalRuntime(settings)
+    await runtime.open()
+    resolver = UvResolver(settings)
+    made = await _open_services(settings, runtime, runtime, resolver)
+    set_parts(made)
+    _closing.append(asyncio.create_task(_forget_on_rings(made), name="forget cached answers"))
+    return made
+
+
+async def _open_services(settings: Settings, runtime: Runtime, insight: Insight, resolver: Resolver) -> Parts:
+    database = Database(settings.sqlalchemy_url)
+    await database.migrate()
+    key = await asyncio.to_thread(_environment_cookie_key, settings.data_dir / "keys" / "environment-cookie")
+    made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, key)
+    await made.catalogue.seed(SYSTEM, load_seed())
+    return made
+
+
+def set_parts(made: Parts | None) -> None:
+    """Make these the parts of this process."""
+    global _parts
+    _parts = made
+
+
+async def close_parts() -> None:
+    """Close what ``open_parts`` opened. Environments go on."""
+    for task in _closing:
+        task.cancel()
+    await asyncio.gather(*_closing, return_exceptions=True)
+    _closing.clear()
+    if _parts is not None:
+        if isinstance(_parts.runtime, LocalRuntime):
+            await _parts.runtime.close()
+        await _parts.database.close()
+    set_parts(None)
+
+
+async def _forget_on_rings(made: Parts) -> None:
+    """Drop cached answers as soon as a session or an environment changes, on any replica."""
+    async with made.bus.subscribe("sessions", "gate") as rings:
+        async for ring in rings:
+            if ring.topic == "sessions":
+                made.sessions.forget_answers()
+            made.access.forget_passes()
+
+
+def _environment_cookie_key(path: Path) -> bytes:
+    """The key that signs environments' cookies, made at the first start and kept private."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_bytes()
+    with os.fdopen(descriptor, "wb") as file:
+        key = secrets.token_bytes(KEY_BYTES)
+        file.write(key)
+    return key

@@ -1,0 +1,37 @@
+"""What all tests share: no surprise skips, and a platform on fakes with a clock that jumps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+
+NEEDED = {
+    "sandbox": (("bwrap", "pasta"), "needs bubblewrap and passt: apt-get install bubblewrap passt"),
+    "browser": (("chromium",), "needs Chromium: apt-get install chromium"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what the machine cannot do, with the reason; CI sets CMB_REQUIRE_ALL and skips nothing."""
+    if os.environ.get("CMB_REQUIRE_ALL"):
+        return
+    for item in items:
+        for mark, (tools, reason) in NEEDED.items():
+            if item.get_closest_marker(mark) and not all(shutil.which(tool) for tool in tools):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
+    """Services and controller over a real SQLite file and the fake runtime."""
+    # Imported here, so that tests of single rooms do not load the whole house.
+    from tests.platform import open_platform
+
+    async with open_platform(tmp_path) as opened:
+        yield opened

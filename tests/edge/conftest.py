@@ -1,0 +1,78 @@
+"""A real Caddy in front of a real gate, with a scripted access service behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from cmbcluster.edge.caddy import Caddy, addresses
+from cmbcluster.edge.caddyfile import EdgePlan
+from cmbcluster.edge.gate import Gate
+from cmbcluster.edge.relay import Relay
+from cmbcluster.edge.rooms import EdgeRooms, close_rooms, open_rooms
+from cmbcluster.edge.servers import SocketServer
+from cmbcluster.settings import Settings
+from tests.edge.stand_ins import ScriptedAccess, echo_server, free_port
+
+
+@dataclass
+class Edge:
+    """Everything a test of the edge may touch."""
+
+    port: int
+    application_port: int
+    access: ScriptedAccess
+    caddy: Caddy
+    gate: SocketServer
+    relay: Relay
+    rooms: EdgeRooms
+    client: httpx.AsyncClient
+
+    async def get(self, path: str = "/", host: str = "demo-k7q2mx.localhost", **headers: str) -> httpx.Response:
+        """Ask an environment's host. Underscores in names become hyphens."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.get(path, headers={"Host": f"{host}:{self.port}", **named})
+
+
+async def dashboard(request: Request) -> JSONResponse:
+    """What the web application got."""
+    return JSONResponse({"path": request.url.path, "headers": request.headers.items()})
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    """The edge, the gate and an application, as ``cmbcluster up`` puts them together."""
+    port = free_port()
+    settings = Settings(data_dir=tmp_path, port=port, _env_file=None)  # type: ignore[call-arg]
+    assets = tmp_path / "frontend"
+    (assets / "assets").mkdir(parents=True)
+    (assets / "assets" / "app-1.js").write_text("console.log('hello')\n")
+    (assets / "secret.txt").write_text("not an asset")
+    rooms = open_rooms(settings.run_dir)
+    access = ScriptedAccess()
+    relay = Relay(access, rooms.relay, ask_again_seconds=0.2)
+    gate = SocketServer(Gate(access, settings, relay), rooms.gate, lifespan=False, websockets=False)
+    web_app = Starlette(routes=[Route("/{path:path}", dashboard)])
+    web = SocketServer(web_app, rooms.web, lifespan=False, websockets=True)
+    plan = EdgePlan(settings.host, port, addresses(settings.bind_address), rooms.web, rooms.gate, assets)
+    caddy = Caddy(plan, rooms)
+    await relay.start()
+    await gate.start()
+    await web.start()
+    await caddy.start()
+    async with echo_server() as application, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield Edge(port, application, access, caddy, gate, relay, rooms, client)
+        await caddy.stop()
+        await web.stop()
+        await gate.stop()
+        await relay.stop()
+    close_rooms(rooms)
+    assert not settings.run_dir.exists()
