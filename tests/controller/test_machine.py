@@ -27,6 +27,8 @@ from tests.platform import Platform, open_platform
 NAMES = ("one", "two", "three", "four", "five", "six", "seven")
 BEHAVIOURS = (
     Behaviour(),
+    Behaviour(),
+    Behaviour(builds_for_seconds=5, starts_for_seconds=300),
     Behaviour(builds_for_seconds=30, starts_for_seconds=10, stops_for_seconds=8),
     Behaviour(stops_for_seconds=20),
     Behaviour(exits_with=1),
@@ -51,6 +53,7 @@ class EnvironmentMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.stack = AsyncExitStack()
         self.folder = tempfile.TemporaryDirectory()
+        self.asleep = False
 
     def run(self, work):  # type: ignore[no-untyped-def]
         return self.loop.run_until_complete(work)
@@ -69,7 +72,7 @@ class EnvironmentMachine(RuleBasedStateMachine):
 
     @rule(
         target=environments,
-        who=st.sampled_from(["ada", "elena"]),
+        who=st.sampled_from(["ada", "ada", "elena"]),
         name=st.sampled_from(NAMES),
         behaviour=st.sampled_from(BEHAVIOURS),
         uptime_seconds=st.sampled_from([120, 1200, 3600]),
@@ -80,6 +83,7 @@ class EnvironmentMachine(RuleBasedStateMachine):
             view = self.run(self.platform.launch(self.actors[who], name, uptime_seconds=uptime_seconds))
         except UserError:
             return (who, UUID(int=0))
+        self._work()
         return (who, view.id)
 
     def _ask(self, act: str, which: tuple[str, UUID], **more: object) -> None:
@@ -87,6 +91,7 @@ class EnvironmentMachine(RuleBasedStateMachine):
             self.run(getattr(self.platform.parts.environments, act)(self.actors[which[0]], which[1], **more))
         except UserError as refused:
             assert refused.what
+        self._work()
 
     @rule(which=environments)
     def stop(self, which: tuple[str, UUID]) -> None:
@@ -109,12 +114,20 @@ class EnvironmentMachine(RuleBasedStateMachine):
     def delete(self, which: tuple[str, UUID]) -> None:
         self._ask("delete", which, typed_name="", remove_workspace=False)
 
-    @rule(seconds=st.sampled_from([1, 7, 31, 305, 905, 4000]))
+    @rule(seconds=st.sampled_from([3, 7, 31, 31, 305, 905, 4000]))
     def time_passes(self, seconds: int) -> None:
         self.platform.advance(seconds)
+        self._work()
 
-    @rule()
-    def controller_works(self) -> None:
+    @rule(asleep=st.sampled_from([True, False, False]))
+    def controller_sleeps_or_not(self, asleep: bool) -> None:
+        self.asleep = asleep
+        self._work()
+
+    def _work(self) -> None:
+        """The controller follows every act at once, unless it sleeps: then acts pile up."""
+        if self.asleep:
+            return
         try:
             self.run(self.platform.settle())
         except DependencyError:
@@ -187,8 +200,8 @@ class EnvironmentMachine(RuleBasedStateMachine):
 
 TestEnvironmentMachine = EnvironmentMachine.TestCase
 TestEnvironmentMachine.settings = settings(
-    max_examples=25,
-    stateful_step_count=30,
+    max_examples=30,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from cmbcluster.domain.lifecycle import Phase, Stage, StopReason
 from cmbcluster.domain.views import EnvironmentView
-from cmbcluster.errors import PackagesUnavailable
+from cmbcluster.errors import PackagesUnavailable, QuotaExceeded
 from cmbcluster.packages.port import PackagesFailed
 from tests.fakes.runtime import Behaviour
 from tests.platform import Platform
@@ -230,3 +230,27 @@ async def test_delete_while_launching(platform: Platform) -> None:
     await platform.settle()
     assert (await platform.parts.environments.page(ada)).total == 0
     assert platform.runtime.workspaces == {}
+
+
+@pytest.mark.parametrize("seconds", [0, 6, 12, 30])
+async def test_stopping_at_any_moment_leaves_no_process(platform: Platform, seconds: int) -> None:
+    ada = await platform.sign_in("ada")
+    platform.runtime.behaviour = Behaviour(builds_for_seconds=5, starts_for_seconds=10)
+    launched = await platform.launch(ada)
+    await platform.settle()
+    platform.advance(seconds)
+    await platform.settle()
+    await platform.parts.environments.stop(ada, launched.id)
+    await platform.settle()
+    assert (await _view(platform, ada, launched)).phase is Phase.STOPPED
+    assert platform.runtime.live() == ()
+
+
+async def test_starting_again_counts_against_the_limit(platform: Platform) -> None:
+    ada = await platform.sign_in("ada")
+    first = await platform.running(ada, "first")
+    await platform.parts.environments.stop(ada, first.id)
+    await platform.settle()
+    await platform.running(ada, "second")
+    with pytest.raises(QuotaExceeded, match="1 of 1 running"):
+        await platform.parts.environments.start(ada, first.id)
