@@ -27,8 +27,10 @@ _SECRET_ENDINGS = ("token", "password", "passwd", "secret", "api_key", "private_
 # Values inside a text, such as the repr of a header mapping, a header line, a query or an address.
 _SECRET_TEXT = (
     re.compile(r"(?i)((?:set[-_])?cookies?|authorization)(['\"]?\s*[:=]\s*)('[^']*'|\"[^\"]*\"|[^\r\n]+)"),
-    re.compile(r"(?i)(['\"](?:[a-z_]*token|password|secret|code)['\"])(\s*:\s*)('[^']*'|\"[^\"]*\"|[^\s,}]+)"),
-    re.compile(r"(?i)([?&;\s](?:[a-z_]*token|password|secret|code))(=)([^&;\s'\"]+)"),
+    re.compile(
+        r"(?i)(['\"](?:[a-z_-]*(?:token|password|passwd|secret)|code)['\"])(\s*:\s*)('[^']*'|\"[^\"]*\"|[^\s,}]+)"
+    ),
+    re.compile(r"(?i)([?&;\s](?:[a-z_-]*(?:token|password|passwd|secret)|code))(=)([^&;\s'\"]+)"),
     re.compile(r"(cmb_(?:session|environment))(=)([^;\s'\"]+)"),
     re.compile(r"(?i)\b(bearer|basic)(\s+)([a-z0-9._~+/=-]{8,})"),
     re.compile(r"(://[^/\s:@]+)(:)([^/\s@]+)(?=@)"),

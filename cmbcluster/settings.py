@@ -51,7 +51,11 @@ class Settings(BaseSettings):
     )
     bind_address: str = Field("127.0.0.1", description="Address the edge listens on.")
     port: int = Field(8200, ge=1, le=65535, description="Port the edge listens on.")
-    host: str = Field("localhost", description="Host name of the dashboard; environments live on names below it.")
+    host: str = Field(
+        "localhost",
+        pattern=HOST_PATTERN,
+        description="Host name of the dashboard; environments live on names below it.",
+    )
     identity: Literal["development"] = Field(
         "development",
         description="How people sign in. 'development' offers test people and works on loopback only.",

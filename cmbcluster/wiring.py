@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cmbcluster.bus.memory import MemoryBus
@@ -20,6 +22,7 @@ from cmbcluster.identity.development import DevelopmentIdentity
 from cmbcluster.identity.port import Identity, Person
 from cmbcluster.packages.port import Resolver
 from cmbcluster.packages.uv import UvResolver
+from cmbcluster.runtime.local.builds import BuildView
 from cmbcluster.runtime.local.runtime import LocalRuntime
 from cmbcluster.runtime.port import Insight, Runtime
 from cmbcluster.services.access import AccessService
@@ -136,6 +139,47 @@ async def close_parts() -> None:
             await _parts.runtime.close()
         await _parts.database.close()
     set_parts(None)
+
+
+@dataclass(frozen=True)
+class LocalBuild:
+    """A package build of this machine, as its operator sees it."""
+
+    digest: str
+    size_bytes: int
+    last_used_at: datetime | None
+    in_use: bool
+
+
+class LocalBuilds:
+    """The package builds below the data folder, for the operator's terminal."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def list(self) -> tuple[LocalBuild, ...]:
+        """Every finished build."""
+        return asyncio.run(self._ask(LocalRuntime.list_builds))
+
+    def prune(self) -> tuple[LocalBuild, ...]:
+        """Remove the builds that no kept environment needs now; returns those removed."""
+        return asyncio.run(self._ask(LocalRuntime.prune_builds))
+
+    async def _ask(
+        self, question: Callable[[LocalRuntime], Awaitable[tuple[BuildView, ...]]]
+    ) -> tuple[LocalBuild, ...]:
+        runtime = LocalRuntime(self._settings)
+        await runtime.open()
+        try:
+            views = await question(runtime)
+        finally:
+            await runtime.close()
+        return tuple(LocalBuild(view.name, view.size_bytes, view.used_at, view.in_use) for view in views)
+
+
+def local_builds(settings: Settings) -> LocalBuilds:
+    """What ``cmbcluster admin builds`` lists and prunes."""
+    return LocalBuilds(settings)
 
 
 async def _forget_on_rings(made: Parts) -> None:

@@ -124,8 +124,7 @@ def _surroundings(home: Path) -> dict[str, str]:
 class Caddy:
     """The one Caddy of this process. ``start``, then ``stop``; in between it is kept alive."""
 
-    def __init__(self, plan: EdgePlan, rooms: EdgeRooms) -> None:
-        self._plan = plan
+    def __init__(self, rooms: EdgeRooms) -> None:
         self._rooms = rooms
         self._program = caddy_program()
         self._process: asyncio.subprocess.Process | None = None
@@ -138,17 +137,21 @@ class Caddy:
         """Process id of the present Caddy."""
         return None if self._process is None else self._process.pid
 
-    async def start(self) -> None:
-        """Start Caddy and return when it listens; StartRefused when it will not."""
+    async def clear_the_way(self, binds: tuple[str, ...], port: int) -> None:
+        """End a predecessor's Caddy and see that the port is free; StartRefused when it is not."""
         await asyncio.to_thread(self._end_predecessor)
-        check_port(self._plan.binds, self._plan.port)
-        await self._launch()
+        check_port(binds, port)
+
+    async def start(self, plan: EdgePlan) -> None:
+        """Start Caddy and return when it listens; StartRefused when it will not."""
+        await self.clear_the_way(plan.binds, plan.port)
+        await self._launch(plan)
         try:
-            await self._until_it_listens()
+            await self._until_it_listens(plan)
         except BaseException:
             await self.stop()
             raise
-        self._watch = asyncio.create_task(self._keep_alive(), name="caddy")
+        self._watch = asyncio.create_task(self._keep_alive(plan), name="caddy")
 
     async def stop(self) -> None:
         """End Caddy, by force after a grace."""
@@ -171,7 +174,7 @@ class Caddy:
             await self._reader
         self._rooms.caddy_record.unlink(missing_ok=True)
 
-    async def _launch(self) -> None:
+    async def _launch(self, plan: EdgePlan) -> None:
         parent = os.getpid()
         process = await asyncio.create_subprocess_exec(
             str(self._program),
@@ -197,7 +200,7 @@ class Caddy:
         if process.stdin is None or process.stderr is None:
             raise StartRefused("Caddy was started without its pipes, which this system should have given it.")
         with contextlib.suppress(ConnectionError):
-            process.stdin.write(caddyfile(self._plan).encode())
+            process.stdin.write(caddyfile(plan).encode())
             await process.stdin.drain()
             process.stdin.close()
         self._reader = asyncio.create_task(self._listen_to(process.stderr), name="caddy-log")
@@ -223,9 +226,9 @@ class Caddy:
             details = {key: value for key, value in entry.items() if key in ("error", "upstream", "status", "duration")}
             logger.log(level_number(str(entry.get("level", "warn"))), "edge", said=message, **details)
 
-    async def _until_it_listens(self) -> None:
+    async def _until_it_listens(self, plan: EdgePlan) -> None:
         """Wait until the port answers; a Caddy that ends instead says why."""
-        bare = self._plan.binds[0].strip("[]")
+        bare = plan.binds[0].strip("[]")
         end = asyncio.get_running_loop().time() + READY_SECONDS
         while asyncio.get_running_loop().time() < end:
             process = self._process
@@ -233,16 +236,16 @@ class Caddy:
                 await asyncio.sleep(0.05)  # Its last line may still be on its way.
                 raise StartRefused(f"Caddy ended while starting. It said: {self._last_words or 'nothing'}")
             with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(bare, self._plan.port)
+                _, writer = await asyncio.open_connection(bare, plan.port)
                 writer.close()
                 return
             await asyncio.sleep(0.02)
         raise StartRefused(
-            f"Caddy did not listen on port {self._plan.port} within {READY_SECONDS:.0f} s. "
+            f"Caddy did not listen on port {plan.port} within {READY_SECONDS:.0f} s. "
             "Try again, and look at the lines above if it happens again."
         )
 
-    async def _keep_alive(self) -> None:
+    async def _keep_alive(self, plan: EdgePlan) -> None:
         """Start Caddy again whenever it ends, with growing pauses."""
         clock = asyncio.get_running_loop().time
         pause_seconds = FIRST_PAUSE_SECONDS
@@ -255,8 +258,8 @@ class Caddy:
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
             try:
-                await self._launch()
-                await self._until_it_listens()
+                await self._launch(plan)
+                await self._until_it_listens(plan)
                 logger.info("edge is back")
             except (OSError, StartRefused) as failed:
                 logger.error("edge did not start", error=str(failed))

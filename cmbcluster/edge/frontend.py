@@ -33,8 +33,12 @@ _MARKER = "cmbcluster-sources"
 _GZIP_LEVEL = 6
 _LAST_LINES = 25
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
-_WORTH_SAYING = re.compile(
-    r"(?i)^(?:\[[\d:]+\]\s*)?(installing|compiling|building|creating|info|warning|error|success|app )"
+# How a line of the build begins, and what is said of it.
+_PROGRESS = (
+    (re.compile(r"(?i)\W*(info: )?initializ"), "preparing the folder"),
+    (re.compile(r"(?i)\W*(info: )?install"), "fetching packages"),
+    (re.compile(r"(?i)compiling:"), "compiled"),
+    (re.compile(r"(?i)creating production build"), "bundled"),
 )
 
 
@@ -174,14 +178,17 @@ async def _export(root: Path, bun: Path, say: Callable[[str], None]) -> None:
         limit=1024 * 1024,
     )
     last: deque[str] = deque(maxlen=_LAST_LINES)
+    said: set[str] = set()
     try:
         if process.stdout is not None:
             async for raw in process.stdout:
                 line = _ANSI.sub("", raw.decode("utf-8", "replace")).strip()
                 if line:
                     last.append(line)
-                if _WORTH_SAYING.match(line):
-                    say(f"  {line}")
+                for begins, words in _PROGRESS:
+                    if begins.match(line) and words not in said:
+                        said.add(words)
+                        say(f"  {words}")
         status = await process.wait()
     finally:
         if process.returncode is None:

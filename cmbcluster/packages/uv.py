@@ -11,10 +11,13 @@ import errno
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from cmbcluster.domain.interpreters import choose_python
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.domain.sources import Lock, PythonSource
+from cmbcluster.errors import BuildFailed
 from cmbcluster.packages import sentences
 from cmbcluster.packages.account import give
 from cmbcluster.packages.interpreters import Interpreters
@@ -71,6 +74,7 @@ class UvResolver:
     async def _resolve(self, source: PythonSource) -> Lock:
         try:
             await asyncio.to_thread(self._tool.prepare)
+            source = replace(source, python=await self._choose(source.python))
             interpreter = await self._interpreters.usable(source.python)
             if not source.requirements:
                 return Lock(text="", python=source.python, packages=0)
@@ -83,6 +87,14 @@ class UvResolver:
             return await self._compile(source, interpreter, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    async def _choose(self, wanted: str) -> str:
+        """The one version of this machine that is built for, of those the source allows."""
+        found = await self._interpreters.found()
+        try:
+            return choose_python(wanted, tuple(each.version for each in found))
+        except BuildFailed as missing:
+            raise PackagesFailed(StopReason.PYTHON_MISSING, missing.what, missing.then) from missing
 
     async def _compile(self, source: PythonSource, interpreter: Interpreter, folder: Path) -> Lock:
         arguments = [

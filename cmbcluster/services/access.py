@@ -49,7 +49,8 @@ class AccessService:
     async def mint(self, actor: Actor, environment: UUID | str) -> str:
         """The address that opens one of the person's environments, with a one-time code in it.
 
-        ``environment`` is its id, or its slug when the person came from its own address. Raises NotFound for missing and foreign ones. An environment at rest has an address
+        ``environment`` is its id, or its slug when the person came from its own address.
+        Raises NotFound for missing and foreign ones. An environment at rest has an address
         too: its own host says why it is at rest.
         """
         owner_id = actor.person()

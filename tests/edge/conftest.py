@@ -63,11 +63,11 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     web_app = Starlette(routes=[Route("/{path:path}", dashboard)])
     web = SocketServer(web_app, rooms.web, lifespan=False, websockets=True)
     plan = EdgePlan(settings.host, port, addresses(settings.bind_address), rooms.web, rooms.gate, assets)
-    caddy = Caddy(plan, rooms)
+    caddy = Caddy(rooms)
     await relay.start()
     await gate.start()
     await web.start()
-    await caddy.start()
+    await caddy.start(plan)
     async with echo_server() as application, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         yield Edge(port, application, access, caddy, gate, relay, rooms, client)
         await caddy.stop()

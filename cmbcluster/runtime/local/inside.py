@@ -106,7 +106,7 @@ def write_files(folder: Path, slug: str, level: str) -> None:
     folder.mkdir(mode=0o755, exist_ok=True)
     texts = {
         "hosts": f"127.0.0.1 localhost {slug}\n::1 localhost\n",
-        "passwd": f"root:x:0:0:root:/root:/usr/sbin/nologin\n{PERSON}:x:{PERSON_ID}:{PERSON_ID}::{WORKSPACE}:/bin/bash\n",
+        "passwd": f"root:x:0:0::/:/usr/sbin/nologin\n{PERSON}:x:{PERSON_ID}:{PERSON_ID}::{WORKSPACE}:/bin/bash\n",
         "group": f"root:x:0:\n{PERSON}:x:{PERSON_ID}:\n",
         "resolv.conf": _resolver(level),
         "routes": "".join(f"route add unreachable {address}\n" for address in unreachable_addresses()),
@@ -128,6 +128,8 @@ def unreachable_addresses() -> list[str]:
             address = row.address.split("%")[0]
             if row.family == socket.AF_INET and not address.startswith("127."):
                 addresses.append(f"{address}/32")
+            elif row.family == socket.AF_INET6 and address != "::1" and not address.startswith("fe80"):
+                addresses.append(f"{address}/128")
     return sorted(set(addresses))
 
 

@@ -28,6 +28,10 @@ PERSON_ID = 1000
 NAME_SERVER = "169.254.1.1"
 # Cloud machines hand their credentials to whoever asks there.
 METADATA_SERVICE = "169.254.169.254"
+# Fresh and empty for each environment; mounted first, so that a build below one of them stays visible.
+PRIVATE = (
+    "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", "/run", "--proc", "/proc", "--dev", "/dev",  # noqa: S108
+)  # fmt: skip
 _SYSTEM = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/nix/store", "/gnu/store",
     "/run/current-system", "/var/lib/texmf", "/var/cache/fontconfig", "/sys/devices/system/cpu",
@@ -37,6 +41,10 @@ _INSTALL = {
     "centos": "dnf install", "arch": "pacman -S", "suse": "zypper install", "opensuse": "zypper install",
     "alpine": "apk add",
 }  # fmt: skip
+_NETWORK = (
+    "--foreground", "--quiet", "--config-net", "-u", "none", "-T", "none", "-U", "none", "--no-map-gw",
+    "--dns-forward", NAME_SERVER,
+)  # fmt: skip
 _ROUTES_THEN = '"$1" -batch "$2" || exit 70; shift 2; exec "$@"'
 
 
@@ -90,11 +98,7 @@ def argv(isolation: Isolation, view: View) -> list[str]:
         return inside
     if isolation.ip:
         inside = ["/bin/sh", "-c", _ROUTES_THEN, "sh", isolation.ip, str(view.files / "routes"), *inside]
-    return [
-        isolation.pasta, "--foreground", "--quiet", "--config-net",
-        "-t", f"127.0.0.1/{view.outer_port}:{view.inner_port}",
-        "-u", "none", "-T", "none", "-U", "none", "--no-map-gw", "--dns-forward", NAME_SERVER, "--", *inside,
-    ]  # fmt: skip
+    return [isolation.pasta, *_NETWORK, "-t", f"127.0.0.1/{view.outer_port}:{view.inner_port}", "--", *inside]
 
 
 def _sandbox(isolation: Isolation, view: View) -> list[str]:
@@ -102,7 +106,7 @@ def _sandbox(isolation: Isolation, view: View) -> list[str]:
         "--unshare-user", "--uid", str(PERSON_ID), "--gid", str(PERSON_ID), "--disable-userns",
         "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", view.slug,
         "--die-with-parent", "--new-session",
-        "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", "/run", "--proc", "/proc", "--dev", "/dev",
+        *PRIVATE,
     ]  # fmt: skip
     for row in isolation.system:
         words += row
@@ -160,8 +164,7 @@ async def probe(account: Account) -> Isolation:
     if not pasta:
         what = "passt is not installed, so environments share this machine's loopback network."
         return Isolation(SANDBOX, what, _install("passt"), bwrap=bwrap, system=system)
-    said = await _try([pasta, "--foreground", "--quiet", "--config-net", "-t", "none", "-u", "none", "-T", "none",
-                       "-U", "none", "--no-map-gw", "--dns-forward", NAME_SERVER, "--", *simple, "--", true], account)  # fmt: skip
+    said = await _try([pasta, *_NETWORK, "-t", "none", "--", *simple, "--", true], account)
     if said is not None:
         what = f"A network of its own could not be made ({said}), so environments share the loopback network."
         return Isolation(SANDBOX, what, "", bwrap=bwrap, system=system)

@@ -21,6 +21,19 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def is_alive(pid: int, ticks: int | None) -> bool:
+    """Whether this very process lives; without ticks (not on Linux) the pid alone has to do."""
+    if ticks is not None:
+        return start_ticks(pid) == ticks
+    if pid <= 0 or os.path.isdir("/proc/self"):
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
 def children(pid: int) -> list[int]:
     """The direct children of a process, of all its threads."""
     found: list[int] = []

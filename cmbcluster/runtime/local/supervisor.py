@@ -41,6 +41,8 @@ from cmbcluster.runtime.local.process_tree import (
 LAUNCH = "launch.json"
 STATUS = "status.json"
 LOCK = "lock"
+# Closed by the kernel when the program has replaced us: whoever holds the other end knows at once.
+STARTED_FD = 3
 OPEN_FILES = 65536
 MEASURE_SECONDS = 1.0
 PARTIAL_SECONDS = 1.0
@@ -88,6 +90,7 @@ class Supervisor:
     def run(self) -> None:
         """Start the program, stay until it has ended, leave nothing behind."""
         read_end, write_end = os.pipe()
+        os.set_inheritable(STARTED_FD, False)
         started_at = now_text()
         self.child = os.fork()
         if self.child == 0:
@@ -100,6 +103,7 @@ class Supervisor:
             "boot": boot_id(), "started_at": started_at,
         }  # fmt: skip
         write_atomically(STATUS, self.status)
+        os.close(STARTED_FD)
         self._stay(read_end)
         self._end_everything()
         self._drain(read_end)
@@ -242,7 +246,9 @@ def become_program(launch: dict[str, Any], output: int) -> None:
             os.setgroups([])
             os.setgid(gid)
             os.setuid(uid)
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        if launch["bare"]:
+            # Elsewhere bubblewrap does it, for the program alone: it needs its own privileges to close the sandbox.
+            _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         # Should the supervisor die, nobody would hold the limits: its program dies with it.
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.umask(0o022)

@@ -8,6 +8,7 @@ key, and must never import cmbcluster.
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -24,11 +25,13 @@ STYLE = """
 <style>
   .block-container { padding-top: 2.2rem; padding-bottom: 3rem; max-width: 1240px; }
   h1 { letter-spacing: -0.02em; padding-bottom: 0; }
+  [data-testid="stMetric"] { min-height: 5.6rem; }
   [data-testid="stMetricValue"] { font-size: 1.45rem; font-variant-numeric: tabular-nums; }
   [data-testid="stMetricDelta"] { font-variant-numeric: tabular-nums; }
   .sky { width: 100%; display: block; margin: .2rem auto 0; }
   .scale { display: flex; align-items: center; gap: .7rem; justify-content: center; margin: .6rem 0 .2rem;
-           font-size: .82rem; opacity: .85; font-variant-numeric: tabular-nums; }
+           font-size: .82rem; font-variant-numeric: tabular-nums; }
+  .scale span { opacity: .75; }
   .scale i { width: min(260px, 45%); height: 9px; border-radius: 5px; display: block; }
 </style>
 """
@@ -99,7 +102,9 @@ def ask_parameters() -> tuple[Parameters, bool]:
                 help=item.says,
                 on_change=forget_preset,
             )
-        fine = st.toggle("Fine lensing", help="Non-linear structure in the lensing spectrum. Takes about twice the time.")
+        fine = st.toggle(
+            "Fine lensing", help="Non-linear structure in the lensing spectrum. Takes about twice the time."
+        )
         st.caption("Flat ΛCDM with massive neutrinos, computed by CAMB inside this environment.")
     return Parameters(**{item.name: float(st.session_state[item.name]) for item in RANGES}), fine
 
@@ -132,12 +137,12 @@ def show_spectra(mine: Spectra, reference: Spectra) -> None:
     """The chart with its two choices."""
     left, right = st.columns([4, 1], vertical_alignment="center")
     with left:
-        names = [*KINDS.values(), "All four"]
+        names = [*KINDS.values(), "All"]
         chosen = st.segmented_control("Spectrum", names, default=names[0], key="kind", label_visibility="collapsed")
     with right:
         logarithmic = st.toggle("Logarithmic ℓ", key="logarithmic")
     kinds = {name: kind for kind, name in KINDS.items()}
-    if chosen == "All four":
+    if chosen == "All":
         figure = all_spectra_chart(mine, reference, logarithmic=logarithmic)
     else:
         figure = spectrum_chart(mine, reference, kinds.get(chosen or "", "TT"), logarithmic=logarithmic)
@@ -156,7 +161,9 @@ def next_sky() -> None:
 def ask_sky() -> Choice:
     """The controls beside the map."""
     st.session_state.setdefault("seed", 1)
-    st.number_input("Seed", min_value=0, max_value=2**31 - 1, step=1, key="seed", help="The same seed, the same phases.")
+    st.number_input(
+        "Seed", min_value=0, max_value=2**31 - 1, step=1, key="seed", help="The same seed, the same phases."
+    )
     st.button("Another sky", on_click=next_sky, icon=":material/casino:", width="stretch")
     nside = st.select_slider("Resolution (nside)", SIDES, value=128, key="nside")
     beam = st.slider("Smoothing [arcmin]", 0, 300, 0, step=10, key="beam", help="Width of a Gaussian beam.")
@@ -177,12 +184,18 @@ def show_sky(parameters: Parameters, fine: bool) -> Choice:
         st.html(
             f'<img class="sky" alt="A full sky of CMB temperature in Mollweide projection, seed {choice.seed}"'
             f' src="data:image/png;base64,{picture}">'
-            f'<div class="scale">−{choice.limit:.0f} µK<i style="background:linear-gradient(90deg,{stops})"></i>'
-            f"+{choice.limit:.0f} µK</div>"
+            f'<div class="scale"><span>−{choice.limit:.0f} µK</span>'
+            f'<i style="background:linear-gradient(90deg,{stops})"></i>'
+            f"<span>+{choice.limit:.0f} µK</span></div>"
         )
         pixel = np.degrees(np.sqrt(4 * np.pi / (12 * choice.nside**2)))
         st.caption(f"A random sky drawn from your TT spectrum: rms {spread:.0f} µK, pixels of {pixel:.2f}°.")
     return choice
+
+
+def offer(label: str, content: Callable[[], bytes | str], name: str, kind: str) -> None:
+    """A download that is made when it is asked for, not at every change of the page."""
+    st.download_button(label, content, name, kind, on_click="ignore", icon=":material/download:")
 
 
 def show_files(mine: Spectra, fine: bool, choice: Choice) -> None:
@@ -198,11 +211,10 @@ def show_files(mine: Spectra, fine: bool, choice: Choice) -> None:
         return picture_of(mine.parameters, fine, choice, 2000)
 
     with st.container(horizontal=True):
-        same = {"on_click": "ignore", "icon": ":material/download:"}
-        st.download_button("Spectra, CSV", csv, "cmb-spectra.csv", "text/csv", **same)
-        st.download_button("Map, FITS", fits, f"cmb-sky-{choice.nside}.fits", "application/fits", **same)
-        st.download_button("Map, PNG", png, "cmb-sky.png", "image/png", **same)
-        keep = st.button("Save to workspace", icon=":material/folder:", type="primary")
+        offer("Spectra, CSV", csv, "cmb-spectra.csv", "text/csv")
+        offer("Map, FITS", fits, f"cmb-sky-{choice.nside}.fits", "application/fits")
+        offer("Map, PNG", png, "cmb-sky.png", "image/png")
+        keep = st.button("Save to workspace", icon=":material/folder:")
     if keep:
         try:
             with st.spinner("Saving…"):
@@ -222,7 +234,7 @@ def main() -> None:
     st.html(STYLE)
     parameters, fine = ask_parameters()
     st.title("CMB explorer")
-    st.write("Change a parameter at the left. The spectra, the figures and the sky follow.")
+    st.write("Change a parameter in the side panel: the figures, the spectra and the sky follow.")
     with st.spinner("CAMB is computing…", show_time=False):
         reference = spectra_of(REFERENCE, fine)
         mine = spectra_of(parameters, fine)

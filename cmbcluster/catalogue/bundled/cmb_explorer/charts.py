@@ -50,7 +50,8 @@ def all_spectra_chart(yours: Spectra, reference: Spectra, *, logarithmic: bool) 
         _line(figure, ell, reference.of(kind)[2:] * scale, "Reference", row, column, GREY, "dot", named=first)
         _line(figure, ell, yours.of(kind)[2:] * scale, "Yours", row, column, YOURS, named=first)
         figure.update_yaxes(title_text="10⁻⁷" if kind == "PP" else "µK²", row=row, col=column)
-    _dress(figure, logarithmic=logarithmic, height=560)
+    _dress(figure, logarithmic=logarithmic, height=580)
+    figure.update_layout(margin_t=72, legend_y=1.07)
     figure.update_xaxes(title_text="ℓ", row=2)
     return figure
 

@@ -20,7 +20,7 @@ LMAX = 2500
 
 # CAMB keeps its state in Fortran modules: two runs at once in one process end it.
 _one_at_a_time = threading.Lock()
-KINDS: dict[str, str] = {"TT": "Temperature", "TE": "Cross", "EE": "Polarisation", "PP": "Lensing"}
+KINDS: dict[str, str] = {"TT": "Temperature", "TE": "Cross", "EE": "E modes", "PP": "Lensing"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ RANGES: tuple[Range, ...] = (
     Range("omch2", r"$\Omega_c h^2$", "", 0.020, 0.220, 0.0001, 4, "Cold dark matter: moves and lowers the peaks."),
     Range("ns", "$n_s$", "", 0.80, 1.20, 0.0001, 4, "Tilt of the first fluctuations; 1 is no tilt."),
     Range("As", "$A_s$", "10⁻⁹", 0.50, 4.00, 0.01, 2, "Strength of the first fluctuations."),
-    Range("tau", r"$\tau$", "", 0.010, 0.150, 0.0001, 4, "Optical depth: how much was scattered since the first stars."),
+    Range(
+        "tau", r"$\tau$", "", 0.010, 0.150, 0.0001, 4, "Optical depth: how much was scattered since the first stars."
+    ),
     Range("mnu", r"$\Sigma m_\nu$", "eV", 0.0, 1.5, 0.01, 2, "Sum of the neutrino masses."),
 )
 

@@ -1,0 +1,95 @@
+"""The command line. It reads what was typed and calls what does the work; it decides nothing.
+
+Commands import what they need when they run, so that ``--help`` and ``settings`` are quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cmbcluster import __version__
+from cmbcluster.errors import CMBClusterError, StartRefused, UserError
+
+app = typer.Typer(
+    name="cmbcluster",
+    help="Private, time-limited research environments on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+admin = typer.Typer(
+    name="admin", help="What the person who runs the platform needs now and then.", no_args_is_help=True
+)
+app.add_typer(admin)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cmbcluster {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Private, time-limited research environments on this machine."""
+
+
+@app.command()
+def up() -> None:
+    """Run the whole platform in this terminal until Ctrl-C."""
+    from cmbcluster.commands.up import run_up
+    from cmbcluster.settings import load_settings
+
+    raise typer.Exit(run_up(load_settings()))
+
+
+@app.command()
+def settings(
+    example: Annotated[bool, typer.Option("--example", help="Print the text of .env.example instead.")] = False,
+) -> None:
+    """Show every setting, its value and where the value comes from."""
+    from cmbcluster.commands.settings import print_example, print_settings
+
+    if example:
+        print_example()
+    else:
+        print_settings()
+
+
+@admin.command()
+def builds(
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the builds that no environment needs.")] = False,
+) -> None:
+    """List the built package environments, or remove those that nothing uses."""
+    from cmbcluster.commands.admin import show_builds
+
+    show_builds(prune=prune)
+
+
+@admin.command()
+def grant(email: Annotated[str, typer.Argument(help="E-mail address of somebody who has signed in before.")]) -> None:
+    """Make somebody an admin."""
+    from cmbcluster.commands.admin import grant_admin
+
+    grant_admin(email)
+
+
+def main() -> None:
+    """Run a command; what it refuses is printed as sentences, without a traceback."""
+    try:
+        app()
+    except (StartRefused, UserError, CMBClusterError) as refused:
+        typer.secho(str(refused), err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""``cmbcluster up``: the whole platform in one terminal, until Ctrl-C.
+
+The first signal ends it cleanly, environments included; the second ends it at once and
+leaves environments running for the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cmbcluster import __version__, logs
+from cmbcluster.commands.platform import Platform
+from cmbcluster.settings import Settings
+from cmbcluster.wiring import parts
+
+FORCED = 130
+_LEVELS = {
+    "own-network": "own network: they reach the internet and nothing on this machine",
+    "sandbox": "sandbox: own files and processes, but this machine's loopback is shared",
+    "none": "none: they can read what this account can read",
+}
+
+
+def run_up(settings: Settings) -> int:
+    """Run until told to stop; the exit status."""
+    logs.configure(settings)
+    return asyncio.run(_up(settings, Console(highlight=False), time.monotonic()))
+
+
+async def _up(settings: Settings, console: Console, since: float) -> int:
+    def say(line: str) -> None:
+        console.print(escape(line), style="dim" if line.startswith(" ") else None)
+
+    platform = Platform(settings, say)
+    told_to_stop = asyncio.Event()
+    opening = asyncio.ensure_future(platform.open())
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if told_to_stop.is_set():
+            force()
+        told_to_stop.set()
+        opening.cancel()
+
+    def force() -> None:
+        say("Ended at once. Environments go on; the next start finds them.")
+        console.file.flush()
+        os._exit(FORCED)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await opening
+    except asyncio.CancelledError:
+        if told_to_stop.is_set():
+            say("Stopped before it was ready.")
+            return FORCED
+        raise
+    _greet(settings, console, time.monotonic() - since)
+    _settle_memory()
+    await told_to_stop.wait()
+    console.print()
+    say("Stopping. Ctrl-C again ends at once and leaves environments running.")
+    await platform.close(stop_environments=True)
+    say("Stopped. Nothing is running any more.")
+    return 0
+
+
+def _settle_memory() -> None:
+    """Give back what only the start needed: a platform that idles should be small."""
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _greet(settings: Settings, console: Console, seconds: float) -> None:
+    """What a person needs to know now, and nothing else."""
+    people = ", ".join(person.name for person in parts().people)
+    rows = [
+        ("Open", f"[bold]{escape(settings.public_url)}[/bold]"),
+        ("Sign in", f"choose one of the test people on the page: {escape(people)}"),
+        ("Environments", _protection()),
+        ("Data", escape(str(settings.data_dir))),
+        ("Stop", "Ctrl-C; environments are stopped too and their workspaces kept"),
+    ]
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        table.add_row(f"[dim]{name}[/dim]", value)
+    console.print()
+    console.print(f"CMBCluster {__version__} is ready after {seconds:.1f} s")
+    console.print()
+    console.print(table)
+    console.print()
+
+
+def _protection() -> str:
+    """How environments are separated from this machine, and how to do better."""
+    view = getattr(parts().runtime, "protection", None)
+    if view is None:
+        return "processes of this machine"
+    words = escape(_LEVELS.get(view.level, view.level))
+    if view.missing:
+        words += f"\n{escape(view.missing)}"
+    if view.mend:
+        words += f"\nTo mend it: [bold]{escape(view.mend)}[/bold]"
+    return words

@@ -1,0 +1,95 @@
+"""From a finished build to a supervised process: the launch file and the spawn.
+
+A launch either leaves a supervisor that holds the run's folder, or nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cmbcluster.runtime.local import inside, supervisor
+from cmbcluster.runtime.local.builds import Build
+from cmbcluster.runtime.local.isolation import NONE, View, argv
+from cmbcluster.runtime.local.limits import MEASURED, SYSTEMD, Plan
+from cmbcluster.runtime.local.machine import Machine
+from cmbcluster.runtime.local.run_folder import COMPLAINT, EnvironmentFolder, RunFolder
+from cmbcluster.runtime.port import Spec
+
+
+@dataclass(frozen=True)
+class Spawned:
+    """A supervisor that was started. ``started`` is closed when the program has begun."""
+
+    pid: int
+    started: int
+
+
+def launch_file(
+    machine: Machine, spec: Spec, build: Build, folder: EnvironmentFolder, ports: tuple[int, int], plan: Plan
+) -> dict[str, Any]:
+    """All a supervisor needs to start the program and hold its limits."""
+    level = machine.isolation.level
+    outer, inner = ports
+    made = inside.variables(level, build.folder, folder.workspace, spec.program, spec.variables, inner)
+    silent, outspoken = inside.split_outspoken(level, made)
+    words = inside.places(level, build.folder, folder.workspace, inner)
+    view = View(
+        command=tuple(inside.fill(word, words) for word in spec.program.command),
+        slug=spec.ref.slug,
+        workspace=folder.workspace,
+        build=build.folder,
+        interpreter=build.interpreter,
+        files=folder.files,
+        hidden=machine.tool.data_dir,
+        outer_port=outer,
+        inner_port=inner,
+        certificates=inside.certificates(made),
+        outspoken=outspoken,
+    )
+    account = machine.tool.account
+    if plan.by == SYSTEMD:
+        # systemd-run asks the user's own service manager, which it finds by these.
+        silent |= {name: os.environ[name] for name in ("XDG_RUNTIME_DIR",) if name in os.environ}
+    return {
+        "argv": [*plan.prefix, *argv(machine.isolation, view)],
+        "environment": silent,
+        "bare": level == NONE,
+        "folder": str(folder.workspace if level == NONE else Path("/")),
+        "account": [account.uid, account.gid] if account.changes else None,
+        "cgroups": list(plan.cgroups),
+        "cpus": list(plan.cpus),
+        "scope": plan.by == SYSTEMD,
+        "measure": plan.by == MEASURED,
+        "memory_bytes": spec.memory_bytes,
+        "processes": spec.processes,
+        "grace_seconds": machine.settings.local_stop_grace_seconds,
+        "log_bytes": machine.settings.local_log_bytes,
+    }
+
+
+def spawn(folder: RunFolder) -> Spawned:
+    """Start a supervisor in a session of its own; it survives us. Blocking, about a millisecond."""
+    started, other_end = os.pipe()
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", supervisor.__file__, str(folder.path)],
+            {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, other_end, supervisor.STARTED_FD),
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, str(folder.path / COMPLAINT), os.O_WRONLY | os.O_CREAT, 0o600),
+            ],
+            setsid=True,
+        )
+    except OSError:
+        os.close(started)
+        raise
+    finally:
+        os.close(other_end)
+    return Spawned(pid, started)

@@ -1,0 +1,167 @@
+"""The launch dialog: name, size, time, and for one's own application what it is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import reflex as rx
+
+from cmbcluster.web.components.kit import button, field, glyph, icon, note, text_area, text_input, tile
+from cmbcluster.web.js.parts import DialogClose, DialogTitle, Form, Sheet
+from cmbcluster.web.launch import Launch
+
+ERRORS = Launch.errors
+
+
+def _size(size: Any) -> rx.Component:
+    return rx.el.label(
+        rx.el.input(type="radio", name="size", value=size.id, default_checked=size.usual, class_name="hush"),
+        rx.el.b(size.name),
+        rx.el.span(size.words),
+        rx.el.span(icon("check"), class_name="tick"),
+        class_name="size",
+        key=size.id,
+    )
+
+
+def _time() -> rx.Component:
+    option = lambda t: rx.el.option(t.words, value=t.seconds, key=t.seconds)  # noqa: E731
+    return field(
+        "uptime",
+        "Stop after",
+        rx.el.select(
+            rx.foreach(Launch.times, option),
+            name="uptime",
+            id="f-uptime",
+            default_value=Launch.offer.uptime,
+            class_name="inp",
+            custom_attrs={"aria-describedby": "uptime-hint"},
+        ),
+        ERRORS,
+        Launch.offer.uptime_hint,
+    )
+
+
+def _own_fields() -> rx.Component:
+    """What one's own application is made of."""
+    return rx.fragment(
+        field(
+            "requirements",
+            "Packages",
+            text_area("requirements", ERRORS, rows=4, placeholder="streamlit>=1.40\nhealpy"),
+            ERRORS,
+            "One requirement a line, from the package index.",
+        ),
+        field(
+            "command",
+            "Start command",
+            text_input(
+                "command", ERRORS, placeholder="streamlit run app.py --server.port {port}", attrs={"data-mono": ""}
+            ),
+            ERRORS,
+            "Started directly, not by a shell, in its workspace. {port} and {address} stand for where it listens.",
+        ),
+        rx.el.div(
+            field("python", "Python", text_input("python", ERRORS, default_value="3.12"), ERRORS, "Like 3.12."),
+            field(
+                "port",
+                "Port",
+                text_input("port", ERRORS, default_value="8501", input_mode="numeric"),
+                ERRORS,
+                "1024 to 65535.",
+            ),
+            class_name="row gap16 top",
+        ),
+        rx.el.div(
+            field(
+                "as_of",
+                "Packages as of (optional)",
+                text_input("as_of", ERRORS, type="date"),
+                ERRORS,
+                "Takes the index as it was that day.",
+            ),
+            field(
+                "health_path",
+                "Health path",
+                text_input("health_path", ERRORS, default_value="/"),
+                ERRORS,
+                "It is ready when this answers.",
+            ),
+            class_name="row gap16 top",
+        ),
+    )
+
+
+def _body() -> rx.Component:
+    offer = Launch.offer
+    choose = rx.el.a("Choose one to stop", href="/environments?phase=running", class_name="link")
+    return rx.el.div(
+        rx.cond(offer.full, note(icon("warn"), offer.full, " ", choose, tone="warn")),
+        rx.cond(ERRORS["form"], note(icon("warn"), ERRORS["form"], tone="bad", role="alert")),
+        rx.cond(ERRORS["size"], note(icon("warn"), ERRORS["size"], tone="bad", role="alert")),
+        field(
+            "name",
+            "Name",
+            text_input("name", ERRORS, first=True, default_value=offer.suggestion, max_length=200),
+            ERRORS,
+            f"Also the start of its address, below {offer.host}.",
+        ),
+        rx.cond(offer.own, _own_fields()),
+        rx.el.fieldset(
+            rx.el.legend("Size", class_name="lab"), rx.el.div(rx.foreach(Launch.sizes, _size), class_name="sizes")
+        ),
+        rx.el.div(
+            _time(),
+            rx.el.div(
+                rx.el.span("Workspace", class_name="lab"),
+                rx.el.span("New and empty", class_name="inp static"),
+                rx.el.span("Kept when the environment stops.", class_name="hint"),
+                class_name="field grow",
+            ),
+            class_name="row gap16 top",
+        ),
+        rx.cond(
+            offer.keys,
+            note(icon("key"), rx.el.b("It asks for keys: ", class_name="b"), offer.keys, ". Enter them inside it."),
+        ),
+        class_name="body",
+    )
+
+
+def launch_dialog() -> rx.Component:
+    """The dialog, filled by ``Launch``."""
+    offer = Launch.offer
+    close = rx.el.button(icon("x"), type="button", class_name="btn flat sq", aria_label="Close")
+    submit = rx.el.button(
+        rx.cond(Launch.busy, rx.fragment(glyph("starting", "", "turn"), "Launching…"), "Launch"),
+        type="submit",
+        class_name="btn go",
+        aria_disabled=Launch.busy,
+        aria_busy=Launch.busy,
+        disabled=offer.full != "",
+    )
+    return Sheet.create(
+        rx.el.header(
+            tile(offer.icon, "lg"),
+            rx.el.div(
+                DialogTitle.create(rx.el.h2(f"Launch {offer.name}"), as_child=True),
+                rx.el.p(offer.line, class_name="sm three"),
+                class_name="grow",
+            ),
+            DialogClose.create(close, as_child=True),
+        ),
+        Form.create(
+            _body(),
+            rx.el.footer(
+                rx.el.span(offer.place, class_name="sm three hide-s"),
+                DialogClose.create(button("Cancel", cls="push"), as_child=True),
+                submit,
+            ),
+            errors=ERRORS,
+            on_send=Launch.order,
+            on_check=Launch.check,
+            label="Launch",
+        ),
+        open=Launch.is_open,
+        on_open_change=Launch.close,
+    )

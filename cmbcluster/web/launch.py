@@ -1,0 +1,241 @@
+"""The launch dialog's state: what is offered, what is wrong, and the order itself.
+
+Checks a field with the rules of ``domain`` when it is left; the service checks all of it
+again. Must never keep what was typed: the browser's own fields do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import reflex as rx
+
+from cmbcluster.domain.naming import NAME_LIMIT, clean_name
+from cmbcluster.domain.orders import CustomOrder, LaunchOrder
+from cmbcluster.domain.sources import (
+    check_as_of,
+    check_command,
+    check_health_path,
+    check_port,
+    check_python,
+    check_requirements,
+)
+from cmbcluster.domain.views import ApplicationView, LimitsView
+from cmbcluster.errors import InvalidInput, UserError
+from cmbcluster.web.access import signed_in
+from cmbcluster.web.arguments import fields, text, whole
+from cmbcluster.web.guard import actor_of
+from cmbcluster.web.shell import tell, telling
+from cmbcluster.web.words import about_words, hours_words, icon_of, ordinal, size_words
+from cmbcluster.wiring import parts
+
+FIELDS = ("name", "size", "uptime", "requirements", "python", "as_of", "command", "port", "health_path", "form")
+USUAL_UPTIME_SECONDS = 6 * 3600
+CHECKS: dict[str, Callable[[str], object]] = {
+    "name": clean_name,
+    "requirements": check_requirements,
+    "python": check_python,
+    "as_of": lambda value: check_as_of(value, datetime.now(UTC).date()),
+    "command": check_command,
+    "port": check_port,
+    "health_path": check_health_path,
+}
+
+
+@dataclass(frozen=True)
+class SizeChoice:
+    """One size."""
+
+    id: str = ""
+    name: str = ""
+    words: str = ""
+    usual: bool = False
+
+
+@dataclass(frozen=True)
+class TimeChoice:
+    """One length of time."""
+
+    seconds: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the dialog is about."""
+
+    id: str = ""
+    name: str = ""
+    icon: str = "custom"
+    line: str = ""
+    keys: str = ""
+    own: bool = False
+    suggestion: str = ""
+    host: str = ""
+    uptime: str = ""
+    uptime_hint: str = ""
+    place: str = ""
+    full: str = ""
+
+
+class Launch(rx.State):
+    """The launch dialog."""
+
+    is_open: bool = False
+    busy: bool = False
+    offer: Offer = Offer()
+    sizes: list[SizeChoice] = []
+    times: list[TimeChoice] = []
+    errors: dict[str, str] = {}
+
+    @rx.event
+    @signed_in
+    async def begin(self, application_id: str) -> None:
+        """Open the dialog for one application."""
+        await begin_launch(self, text(application_id, 60))
+
+    @rx.event
+    @signed_in
+    async def close(self, is_open: bool = False) -> Any:
+        """Close it; an address that opened it is tidied."""
+        if is_open is True:
+            return None
+        self.is_open = False
+        if "launch" in self.router.url.query_parameters:
+            return rx.redirect("/catalogue", replace=True)
+        return None
+
+    @rx.event
+    @signed_in
+    async def check(self, name: str, value: str) -> None:
+        """Check one field that was left, or that was wrong before."""
+        name = text(name, 40)
+        if name in CHECKS:
+            self.errors = {**self.errors, name: problem_of(name, text(value))}
+
+    @rx.event
+    @signed_in
+    async def order(self, form: dict[str, str]) -> Any:
+        """Launch what the form says."""
+        given = fields(form)
+        self.busy = True
+        yield
+        async with telling(self) as shell:
+            wrong = self._wrong(given)
+            if any(wrong.values()):
+                self.errors, self.busy = wrong, False
+                return
+            try:
+                view = await parts().environments.launch(await actor_of(self), _order(self.offer, given))
+            except UserError as refused:
+                self.errors = _refusal(refused)
+                self.busy = False
+                return
+            self.errors, self.is_open, self.busy = {}, False, False
+            tell(shell, f"{view.name} is on its way.", "You may close this page.")
+            yield rx.redirect(f"/environments/{view.id}")
+        self.busy = False
+
+    def _wrong(self, given: dict[str, str]) -> dict[str, str]:
+        asked = CHECKS if self.offer.own else ("name",)
+        return {name: problem_of(name, given.get(name, "")) for name in asked}
+
+
+def problem_of(name: str, value: str) -> str:
+    """What is wrong with a field, in a sentence or two, or the empty string."""
+    try:
+        CHECKS[name](value)
+    except UserError as wrong:
+        return str(wrong)
+    return ""
+
+
+def _refusal(refused: UserError) -> dict[str, str]:
+    """A refusal at its field, or above the form."""
+    at = refused.field if isinstance(refused, InvalidInput) and refused.field in FIELDS else "form"
+    return {at: str(refused)}
+
+
+def _order(offer: Offer, given: dict[str, str]) -> LaunchOrder:
+    custom = None
+    if offer.own:
+        custom = CustomOrder(
+            requirements=given.get("requirements", ""),
+            python=given.get("python", ""),
+            as_of=given.get("as_of", ""),
+            command=given.get("command", ""),
+            port=given.get("port", ""),
+            health_path=given.get("health_path", "") or "/",
+        )
+    return LaunchOrder(
+        application_id=offer.id,
+        name=given.get("name", ""),
+        size=given.get("size", ""),
+        uptime_seconds=whole(given.get("uptime", "")),
+        custom=custom,
+    )
+
+
+async def begin_launch(state: Launch, application_id: str) -> None:
+    """Fill the dialog for one application and open it."""
+    async with telling(state):
+        actor, services = await actor_of(state), parts()
+        view = await services.catalogue.application(actor, application_id)
+        limits = await services.accounts.limits(actor)
+        kept = await services.environments.page(actor, search=_base_name(view.id), limit=100)
+        names = {row.name for row in kept.rows}
+        state.offer = _offer(view, limits, names, services.settings.host)
+        fitting = [size.id for size in limits.sizes]
+        usual = view.size if view.size in fitting else (fitting[-1] if fitting else "")
+        state.sizes = [
+            SizeChoice(size.id, size.name, size_words(size.cpu_millis, size.memory_bytes), size.id == usual)
+            for size in limits.sizes
+        ]
+        state.times = [TimeChoice(str(s), hours_words(s)) for s in limits.uptimes_seconds]
+        state.errors, state.busy, state.is_open = {}, False, True
+
+
+def _base_name(application_id: str) -> str:
+    return application_id[: NAME_LIMIT - 4].strip("-")
+
+
+def _suggestion(application_id: str, names: set[str]) -> str:
+    """A name that is free: the application's, with a number from the second on."""
+    base = _base_name(application_id)
+    number = 1
+    while (name := base if number == 1 else f"{base}-{number}") in names:
+        number += 1
+    return name
+
+
+def _offer(view: ApplicationView, limits: LimitsView, names: set[str], host: str) -> Offer:
+    most = limits.limits
+    uptime = max((s for s in limits.uptimes_seconds if s <= USUAL_UPTIME_SECONDS), default=most.longest_uptime_seconds)
+    full = ""
+    if limits.running >= most.running_at_once:
+        full = f"You have {limits.running} of {most.running_at_once} running. Stop one, then launch this."
+    elif limits.kept >= most.kept:
+        full = f"You keep {limits.kept} of {most.kept} environments. Delete one, then launch this."
+    if most.extensions is None:
+        more = f"Extend any time, {hours_words(most.longest_uptime_seconds)} ahead at most."
+    else:
+        times = "once" if most.extensions == 1 else f"{most.extensions} times"
+        more = f"Extend {times}, by {hours_words(most.extension_seconds)}."
+    takes = f"starts in about {about_words(view.usual_start_seconds)}" if view.usual_start_seconds else ""
+    return Offer(
+        id=view.id,
+        name=view.name,
+        icon=icon_of(view.icon),
+        line=" · ".join(part for part in (view.category, takes) if part),
+        keys=", ".join(view.needs_keys),
+        own=view.source is None,
+        suggestion=_suggestion(view.id, names),
+        host=host,
+        uptime=str(uptime),
+        uptime_hint=f"Counts from when it runs. {more}",
+        place=f"It will be your {ordinal(limits.running + 1)} of {most.running_at_once} running.",
+        full=full,
+    )

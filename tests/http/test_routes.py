@@ -1,0 +1,234 @@
+"""Our routes: who may use them, what they answer, and that only the declared ones change anything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import text
+from starlette.routing import Route
+
+from cmbcluster.domain.gate import SESSION_COOKIE
+from cmbcluster.errors import DatabaseUnavailable
+from cmbcluster.http.routes import WAYS, Permission
+from cmbcluster.wiring import set_parts
+from tests.http.conftest import HOME, Site
+
+
+def test_every_registered_route_is_declared(site: Site) -> None:
+    declared = {(way.path, way.method) for way in WAYS}
+    for route in site.routes.routes:
+        assert isinstance(route, Route)
+        methods = (route.methods or set()) - {"HEAD"}
+        assert {(route.path, method) for method in methods} <= declared, f"{route.path} declares no permission"
+
+
+def _address(path: str) -> str:
+    return (
+        path.replace("{environment_id:uuid}", str(uuid4()))
+        .replace("{environment}", str(uuid4()))
+        .replace("{path:path}", "some/thing")
+    )
+
+
+async def test_signed_in_ways_refuse_everybody_else(site: Site) -> None:
+    ways = [way for way in WAYS if way.permission is Permission.SIGNED_IN]
+    assert len(ways) >= 3
+    for way in ways:
+        for cookie in ("", "forged-value"):
+            headers = {"Cookie": f"{SESSION_COOKIE}={cookie}"} if cookie else {}
+            answer = await site.client.request(way.method, _address(way.path), headers=headers)
+            assert answer.status_code == 401, way.path
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["title"] == "You are not signed in."
+            assert answer.json()["operation_id"] == answer.headers["x-request-id"]
+
+
+async def _digest(site: Site) -> str:
+    """All that the database holds."""
+    held = []
+    async with site.platform.parts.database.reading() as work:
+        session = work.users._session
+        for (table,) in (await session.exec(text("select name from sqlite_master where type='table'"))).all():
+            rows = (await session.exec(text(f'select * from "{table}"'))).all()  # noqa: S608 - a name of our own
+            held.append((table, sorted(str(row) for row in rows)))
+    return json.dumps(sorted(held))
+
+
+async def test_no_get_changes_anything_unless_declared(site: Site) -> None:
+    actor = await site.platform.sign_in("elena")
+    environment = await site.platform.running(actor)
+    await site.sign_in("elena")
+    for way in WAYS:
+        if way.method != "GET":
+            continue
+        path = way.path.replace("{environment_id:uuid}", str(environment.id)).replace(
+            "{environment}", str(environment.id)
+        )
+        before = await _digest(site)
+        await site.client.get(path.replace("{path:path}", "x"))
+        assert ((await _digest(site)) != before) == way.changes, way.path
+        await site.client.head(path.replace("{path:path}", "x"))
+
+
+async def test_head_makes_no_code(site: Site) -> None:
+    environment = await site.platform.running(await site.platform.sign_in("elena"))
+    await site.sign_in("elena")
+    before = await _digest(site)
+    assert (await site.client.head(f"/open/{environment.id}")).status_code == 405
+    assert await _digest(site) == before
+
+
+async def test_sign_in_sets_a_private_cookie_and_out_ends_it(site: Site) -> None:
+    entered = await site.sign_in("ada", next="/catalogue?x=1")
+    assert entered.status_code == 303
+    assert entered.headers["location"] == "/catalogue?x=1"
+    cookie = entered.headers["set-cookie"]
+    assert cookie.startswith(f"{SESSION_COOKIE}=")
+    for part in ("HttpOnly", "SameSite=lax", "Path=/", "Max-Age=43200"):
+        assert part in cookie
+    assert "domain" not in cookie.lower()
+    token = cookie.partition("=")[2].partition(";")[0]
+    actor = await site.platform.parts.sessions.find(token)
+    assert actor is not None
+    assert actor.name == "Ada Lovell"
+    assert (await site.client.get("/api/activity.csv")).status_code == 200
+    left = await site.post("/auth/sign-out")
+    assert left.status_code == 303
+    assert left.headers["clear-site-data"] == '"cookies"'
+    assert "Max-Age=0" in left.headers["set-cookie"]
+    replayed = await site.client.get("/api/activity.csv", headers={"Cookie": f"{SESSION_COOKIE}={token}"})
+    assert replayed.status_code == 401
+
+
+async def test_signing_in_again_ends_the_session_of_the_old_cookie(site: Site) -> None:
+    first = (await site.sign_in("ada")).headers["set-cookie"].partition("=")[2].partition(";")[0]
+    second = (await site.sign_in("elena")).headers["set-cookie"].partition("=")[2].partition(";")[0]
+    assert first != second
+    assert await site.platform.parts.sessions.find(first) is None
+    assert await site.platform.parts.sessions.find(second) is not None
+
+
+async def test_sign_in_takes_known_people_and_small_forms_only(site: Site) -> None:
+    unknown = await site.sign_in("mallory")
+    assert unknown.status_code == 404
+    assert unknown.json()["title"] == "There is no such person."
+    assert "set-cookie" not in unknown.headers
+    assert (await site.sign_in("x" * 9000)).status_code == 422
+    assert (await site.client.get("/auth/development")).status_code == 404
+
+
+async def test_open_goes_to_the_environment_with_a_code(site: Site) -> None:
+    environment = await site.platform.running(await site.platform.sign_in("elena"))
+    signed_out = await site.client.get(f"/open/{environment.id}")
+    assert signed_out.headers["location"] == f"/?next=%2Fopen%2F{environment.id}"
+    await site.sign_in("elena")
+    for word in (environment.id, environment.slug):
+        opened = await site.client.get(f"/open/{word}")
+        assert opened.status_code == 303
+        assert opened.headers["location"].startswith(f"http://{environment.slug}.localhost:8200/.cmb/enter?code=")
+        assert opened.headers["cache-control"] == "no-store"
+
+
+async def test_open_says_the_same_of_missing_and_foreign(site: Site) -> None:
+    environment = await site.platform.running(await site.platform.sign_in("elena"))
+    await site.sign_in("ada")
+    foreign = await site.client.get(f"/open/{environment.id}")
+    missing = await site.client.get(f"/open/{uuid4()}")
+    assert (foreign.status_code, missing.status_code) == (404, 404)
+    assert foreign.text == missing.text
+    assert "There is no such environment, or it is not yours." in foreign.text
+
+
+async def test_logs_stream_and_download(site: Site) -> None:
+    environment = await site.platform.running(await site.platform.sign_in("elena"))
+    await site.sign_in("elena")
+    lines = [
+        line
+        async for line in site.platform.parts.insights.logs(
+            await site.platform.sign_in("elena"), environment.id, offset=0, follow=False
+        )
+    ]
+    assert lines
+    streamed = await site.client.get(f"/api/environments/{environment.id}/log")
+    assert streamed.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line) for line in streamed.text.splitlines()] == [
+        {"at": line.at.isoformat() if line.at else None, "text": line.text, "offset": line.offset} for line in lines
+    ]
+    saved = await site.client.get(f"/api/environments/{environment.id}/log/download")
+    assert saved.text == "".join(f"{line.text}\n" for line in lines)
+    assert saved.headers["content-disposition"].startswith('attachment; filename="planck ')
+    assert saved.headers["content-security-policy"].startswith("sandbox")
+    bad = await site.client.get(f"/api/environments/{environment.id}/log?offset=one")
+    assert bad.status_code == 422
+    assert bad.json()["field"] == "offset"
+
+
+async def test_logs_of_others_are_not_there(site: Site) -> None:
+    environment = await site.platform.running(await site.platform.sign_in("elena"))
+    await site.sign_in("ada")
+    for end in ("log", "log/download"):
+        foreign = await site.client.get(f"/api/environments/{environment.id}/{end}")
+        missing = await site.client.get(f"/api/environments/{uuid4()}/{end}")
+        assert foreign.status_code == missing.status_code == 404
+        assert foreign.json()["title"] == missing.json()["title"]
+
+
+async def test_activity_export_is_a_table_without_formulas(site: Site) -> None:
+    await site.sign_in("elena")
+    actor = await site.platform.parts.sessions.find(site.client.cookies[SESSION_COOKIE])
+    assert actor is not None
+    await site.platform.parts.accounts.rename(actor, '=HYPERLINK("http://evil.example","x")')
+    saved = await site.client.get("/api/activity.csv")
+    assert saved.headers["content-type"] == "text/csv; charset=utf-8"
+    head, *rows = csv.reader(io.StringIO(saved.text))
+    assert head[:3] == ["time_utc", "kind", "by"]
+    assert {row[1] for row in rows} == {"signed_in", "profile_changed"}
+    assert not any(value.startswith(("=", "+", "-", "@")) for row in rows for value in row)
+
+
+async def test_health_and_unknown_addresses(site: Site) -> None:
+    assert (await site.client.get("/healthz")).json()["status"] == "ok"
+    for path in ("/api/nothing", "/auth/nothing", "/api/environments/not-an-id/log"):
+        lost = await site.client.get(path)
+        assert lost.status_code == 404
+        assert lost.headers["content-type"] == "application/problem+json"
+    set_parts(None)
+    assert (await site.client.get("/healthz")).status_code == 503
+
+
+async def test_errors_are_sentences_and_tell_nothing_else(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.sign_in("elena")
+
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("secret detail")
+
+    async def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("cannot connect to db.internal")
+
+    monkeypatch.setattr(type(site.platform.parts.environments), "get", fail)
+    with caplog.at_level(logging.CRITICAL):
+        broken = await site.client.get(f"/api/environments/{uuid4()}/log")
+    assert broken.status_code == 500
+    assert "secret detail" not in broken.text
+    assert broken.json()["operation_id"]
+    monkeypatch.setattr(type(site.platform.parts.environments), "get", away)
+    unavailable = await site.client.get(f"/api/environments/{uuid4()}/log")
+    assert unavailable.status_code == 503
+    assert "db.internal" not in unavailable.text
+
+
+async def test_answers_with_a_persons_data_are_not_kept(site: Site) -> None:
+    await site.sign_in("elena")
+    answers: list[httpx.Response] = [
+        await site.client.get(path) for path in ("/api/activity.csv", "/healthz", "/open/x")
+    ]
+    assert [answer.headers["cache-control"] for answer in answers] == ["no-store"] * 3
+    assert all(HOME not in answer.headers.get("access-control-allow-origin", "") for answer in answers)
