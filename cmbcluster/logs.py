@@ -37,6 +37,17 @@ _SECRET_TEXT = (
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BUT_LINES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_LIBRARIES = (
+    "alembic",
+    "asyncio",
+    "engineio",
+    "reflex",
+    "reflex_base",
+    "socketio",
+    "uvicorn",
+    "uvicorn.error",
+    "websockets",
+)
 _MANY_LINES = frozenset({"exception", "stack"})
 _NAMES_OF_LEVELS = {"warn": logging.WARNING, "fatal": logging.CRITICAL, "panic": logging.CRITICAL}
 
@@ -155,7 +166,7 @@ def configure(choices: LogChoices, stream: TextIO | None = None) -> None:
 
 def _quieten_libraries(level: int) -> None:
     """Keep libraries to warnings, and make them use our handler instead of their own."""
-    for name in ("uvicorn", "uvicorn.error", "websockets", "engineio", "socketio", "reflex", "reflex_base", "asyncio"):
+    for name in _LIBRARIES:
         logger = logging.getLogger(name)
         logger.setLevel(max(logging.WARNING, level))
         logger.handlers.clear()

@@ -114,6 +114,9 @@ async def open_parts(settings: Settings) -> Parts:
 
 
 async def _open_services(settings: Settings, runtime: Runtime, insight: Insight, resolver: Resolver) -> Parts:
+    if settings.database_url is None:
+        # Only we may read who signed in and what they did; SQLite's other files follow this one's mode.
+        await asyncio.to_thread((settings.data_dir / "cmbcluster.db").touch, 0o600)
     database = Database(settings.sqlalchemy_url)
     await database.migrate()
     key = await asyncio.to_thread(_environment_cookie_key, settings.data_dir / "keys" / "environment-cookie")

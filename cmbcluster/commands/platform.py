@@ -6,7 +6,6 @@ happens, no socket, process or folder of ours may stay behind; environments stay
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import logging
 import os
@@ -73,7 +72,7 @@ class Platform:
         self._opened.push_async_callback(self._close_controller, controller)
         await controller.open()
         await self._open_servers(rooms, web)
-        plan = EdgePlan(settings.host, settings.port, binds, rooms.web, rooms.gate, frontend.client)
+        plan = EdgePlan(settings.host, settings.port, binds, rooms.web, rooms.gate, frontend.client, frontend.font)
         self._opened.push_async_callback(caddy.stop)
         await caddy.start(plan)
         self._opened.push_async_callback(self._end_environments, controller)
@@ -125,8 +124,3 @@ def _take_over_logging() -> None:
         if name.partition(".")[0].startswith("reflex") and isinstance(logger, logging.Logger):
             logger.handlers.clear()
             logger.propagate = True
-
-
-async def forget_everything_open(rooms_of: Settings) -> None:
-    """After a forced end: take away the sockets, leave environments alone."""
-    await asyncio.to_thread(close_rooms, open_rooms(rooms_of.run_dir))

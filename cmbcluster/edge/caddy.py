@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import shutil
 import signal
@@ -220,11 +221,11 @@ class Caddy:
             except ValueError:
                 entry = {"level": "error", "msg": line}
             message = str(entry.get("msg", ""))
-            if "is not formatted" in message:
-                continue
+            if level_number(str(entry.get("level", "error"))) < logging.ERROR:
+                continue  # Said before it has read its own log level.
             self._last_words = str(entry.get("error") or message)
             details = {key: value for key, value in entry.items() if key in ("error", "upstream", "status", "duration")}
-            logger.log(level_number(str(entry.get("level", "warn"))), "edge", said=message, **details)
+            logger.log(level_number(str(entry.get("level", "error"))), "edge", said=message, **details)
 
     async def _until_it_listens(self, plan: EdgePlan) -> None:
         """Wait until the port answers; a Caddy that ends instead says why."""

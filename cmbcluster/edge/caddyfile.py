@@ -19,7 +19,11 @@ GATE_SECONDS = 10
 
 @dataclass(frozen=True)
 class EdgePlan:
-    """Everything the configuration depends on. ``assets`` is the built frontend, if any."""
+    """Everything the configuration depends on.
+
+    ``assets`` is the built frontend, if any, and ``font`` the path of the text face in it,
+    for pages on environments' hosts that can load nothing from the dashboard.
+    """
 
     host: str
     port: int
@@ -27,6 +31,7 @@ class EdgePlan:
     web_socket: Path
     gate_socket: Path
     assets: Path | None
+    font: str = ""
 
     @property
     def public_url(self) -> str:
@@ -54,7 +59,7 @@ def _options() -> str:
 	log {
 		output stderr
 		format json
-		level WARN
+		level ERROR
 	}
 	servers {
 		protocols h1
@@ -70,6 +75,19 @@ def _options() -> str:
 
 def _strip_forged() -> str:
     return "\n".join(f"\t\trequest_header -{name}" for name in FORGEABLE)
+
+
+def _font(plan: EdgePlan) -> str:
+    if plan.assets is None or not plan.font:
+        return ""
+    return f"""
+		handle /.cmb/inter.woff2 {{
+			root * {_word(str(plan.assets))}
+			rewrite * {_word(plan.font)}
+			header Cache-Control "public, max-age=86400"
+			header X-Content-Type-Options nosniff
+			file_server
+		}}"""
 
 
 def _dashboard(plan: EdgePlan) -> str:
@@ -97,7 +115,7 @@ def _dashboard(plan: EdgePlan) -> str:
 http://{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
 	route {{
-{_strip_forged()}{assets}
+{_strip_forged()}{_font(plan)}{assets}
 		encode {{
 			gzip
 			minimum_length 1024
@@ -141,7 +159,7 @@ def _environments(plan: EdgePlan) -> str:
 http://*.{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
 	route {{
-{_strip_forged()}
+{_strip_forged()}{_font(plan)}
 		handle /.cmb/* {{
 			reverse_proxy {gate} {{
 				{transport}

@@ -53,6 +53,12 @@ class Frontend:
         """The files a browser loads."""
         return self.root / "build" / "client"
 
+    @property
+    def font(self) -> str:
+        """Path below ``client`` of the text face, or nothing when the build has none."""
+        found = sorted(self.client.glob("assets/inter-latin-opsz-normal-*.woff2"))
+        return f"/{found[0].relative_to(self.client).as_posix()}" if found else ""
+
     def environment(self) -> dict[str, str]:
         """What Reflex must find in the environment to serve this build without building again."""
         return {
@@ -121,25 +127,33 @@ async def ready_frontend(data_dir: Path, public_url: str, say: Callable[[str], N
     kept = data_dir / "frontend"
     wanted = kept / f"{sources}-{address}"
     if not wanted.exists():
-        await _build(root, sources, say)
+        sources = await _build(root, sources, say)
+        wanted = kept / f"{sources}-{address}"
+    if not wanted.exists():
         await asyncio.to_thread(_keep, root / ".web", wanted, public_url)
     await asyncio.to_thread(_remove_others, kept, wanted)
     return Frontend(wanted)
 
 
-async def _build(root: Path, sources: str, say: Callable[[str], None]) -> None:
-    """Build in the project's own folder, one build at a time on this machine."""
+async def _build(root: Path, sources: str, say: Callable[[str], None]) -> str:
+    """Build in the project's own folder, one build at a time on this machine.
+
+    Returns the name of the sources afterwards: a build may bring the lock of its packages
+    up to date, which is one of them.
+    """
     bun = find_bun(root)
     with (root / "rxconfig.py").open("rb") as guard:
         await asyncio.to_thread(fcntl.flock, guard, fcntl.LOCK_EX)
         marker = root / ".web" / _MARKER
         built = all((root / ".web" / name).exists() for name in _NEEDED)
         if built and marker.exists() and marker.read_text(encoding="utf-8") == sources:
-            return
+            return sources
         marker.unlink(missing_ok=True)
         say("Building the pages. This happens once, and again when their sources change.")
         await _export(root, bun, say)
+        sources = await asyncio.to_thread(sources_key, root)
         marker.write_text(sources, encoding="utf-8")
+        return sources
 
 
 def _build_environment(bun: Path) -> dict[str, str]:

@@ -138,8 +138,8 @@ def unseen(environment: EnvironmentView, *, host: str, home: str) -> bytes:
 def not_yours(*, host: str, home: str) -> bytes:
     """Missing and somebody else's, in the same words."""
     return document(
-        title="There is no such environment",
-        say="There is no such environment, or it is not yours.",
+        title="There is no such environment, or it is not yours",
+        say="Its address may have a typing mistake in it, or it was deleted.",
         acts=(Act("Go to Home", f"{home}/"),),
         host=host,
         home=home,

@@ -6,6 +6,7 @@ or a log line.
 
 from __future__ import annotations
 
+from html import escape
 from urllib.parse import parse_qs, quote
 
 import structlog
@@ -92,8 +93,8 @@ async def open_environment(request: Request) -> Response:
 def _sorry(request: Request, refusal: UserError) -> Response:
     """A page, since a person follows this link in a tab of its own."""
     page = document(
-        title="There is no such environment",
-        say=f"{refusal.what} {refusal.then}".strip(),
+        title=refusal.what.rstrip("."),
+        say=escape(refusal.then),
         acts=(Act("Go to Home", "/"),),
         host=request.url.netloc,
         home="",

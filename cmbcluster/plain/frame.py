@@ -17,7 +17,7 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cache-control", b"no-store"),
     (
         b"content-security-policy",
-        f"default-src 'none'; style-src 'sha256-{_CSS_HASH}'; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; style-src 'sha256-{_CSS_HASH}'; font-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'".encode(),
     ),
     (b"referrer-policy", b"no-referrer"),

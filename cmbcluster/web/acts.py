@@ -33,9 +33,7 @@ class Acts(rx.State):
     async def start(self, raw_id: str, size: str = "") -> None:
         """Start again: same application, workspace and packages."""
         async with telling(self) as shell:
-            view = await parts().environments.start(
-                await actor_of(self), environment_id(raw_id), size=text(size, 40)
-            )
+            view = await parts().environments.start(await actor_of(self), environment_id(raw_id), size=text(size, 40))
             tell(shell, f"{view.name} is on its way.", "You may close this page.")
 
     @rx.event
@@ -107,7 +105,9 @@ class Acts(rx.State):
                 self.delete_errors = {"typed_name" if at == "typed_name" else "form": str(wrong)}
                 return None
             name, self.deleting_id, self.delete_errors = self.deleting_name, "", {}
-            tell(shell, f"{name} is being deleted.", "Its workspace goes with it." if remove else "Its workspace stays.")
+            tell(
+                shell, f"{name} is being deleted.", "Its workspace goes with it." if remove else "Its workspace stays."
+            )
             if str(which) in str(self.router.url.path):
                 return rx.redirect("/environments")
         return None

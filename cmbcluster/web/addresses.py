@@ -40,13 +40,13 @@ def asked(parameters: Mapping[str, str], name: str, limit: int = 100) -> str:
     return str(parameters.get(name, ""))[:limit]
 
 
-def pager(path: str, offset: int, shown: int, total: int, noun: str, **values: object) -> Pager:
+def pager(path: str, offset: int, shown: int, total: int, noun: str, nouns: str = "", **values: object) -> Pager:
     """The foot of a list of ``total``, of which ``shown`` from ``offset`` are seen."""
     if total == 0:
         return Pager()
     if total <= PAGE_ROWS and offset == 0:
-        return Pager(text=plural(total, noun))
-    text = f"{count(offset + 1)}–{count(offset + shown)} of {plural(total, noun)}"
+        return Pager(text=plural(total, noun, nouns))
+    text = f"{count(offset + 1)}–{count(offset + shown)} of {plural(total, noun, nouns)}"
     before = address(path, **{**values, "from": max(0, offset - PAGE_ROWS)}) if offset else ""
     after = address(path, **{**values, "from": offset + PAGE_ROWS}) if offset + shown < total else ""
     return Pager(text, before, after)

@@ -15,7 +15,9 @@ from reflex_base.utils.imports import ImportVar
 from cmbcluster.web.components.layout import above_pages
 from cmbcluster.web.guard import Guard
 from cmbcluster.web.live import know_tabs
-from cmbcluster.web.pages import home
+from cmbcluster.web.components.detail_page import environment_page
+from cmbcluster.web.pages import activity, catalogue, environments, home, settings
+from cmbcluster.web.pages.environment import DetailState
 from cmbcluster.web.trouble import Trouble
 
 logger = logging.getLogger(__name__)
@@ -59,5 +61,36 @@ def build_app(transformers: Sequence[Any] = ()) -> rx.App:
     )
     app.add_middleware(Guard(), index=0)
     know_tabs(lambda token: app.event_namespace is None or token in app.event_namespace.token_to_sid)
-    app.add_page(home.index, route="/", title="CMBCluster", on_load=home.HomeState.enter)
+    _add_pages(app)
     return app
+
+
+def _add_pages(app: rx.App) -> None:
+    app.add_page(home.index, route="/", title="CMBCluster", on_load=home.HomeState.enter)
+    app.add_page(
+        catalogue.catalogue_page,
+        route="/catalogue",
+        title="Catalogue · CMBCluster",
+        on_load=catalogue.CatalogueState.watch,
+    )
+    app.add_page(
+        environments.environments_page,
+        route="/environments",
+        title="Environments · CMBCluster",
+        on_load=environments.EnvironmentsState.watch,
+    )
+    app.add_page(
+        environment_page, route="/environments/[environment]", title=DetailState.title, on_load=DetailState.watch
+    )
+    app.add_page(
+        activity.activity_page,
+        route="/activity",
+        title="Activity · CMBCluster",
+        on_load=activity.ActivityState.watch,
+    )
+    app.add_page(
+        settings.settings_page,
+        route="/settings",
+        title="Settings · CMBCluster",
+        on_load=settings.SettingsState.watch,
+    )

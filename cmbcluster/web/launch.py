@@ -71,7 +71,7 @@ class Offer:
     name: str = ""
     icon: str = "custom"
     line: str = ""
-    keys: str = ""
+    needs: str = ""
     own: bool = False
     suggestion: str = ""
     host: str = ""
@@ -230,7 +230,7 @@ def _offer(view: ApplicationView, limits: LimitsView, names: set[str], host: str
         name=view.name,
         icon=icon_of(view.icon),
         line=" · ".join(part for part in (view.category, takes) if part),
-        keys=", ".join(view.needs_keys),
+        needs=", ".join(view.needs_keys),
         own=view.source is None,
         suggestion=_suggestion(view.id, names),
         host=host,

@@ -120,9 +120,7 @@ def waterfall(view: EnvironmentView, now: datetime) -> Waterfall:
     return Waterfall(lanes, ticks, 100 * step / whole, head, usual, foot, note)
 
 
-def _spans(
-    view: EnvironmentView, zero: datetime, now: datetime, launching: bool
-) -> list[tuple[float, float, float]]:
+def _spans(view: EnvironmentView, zero: datetime, now: datetime, launching: bool) -> list[tuple[float, float, float]]:
     """Start, measured end and usual end of every stage, in seconds since the first."""
     spans: list[tuple[float, float, float]] = []
     reached = 0.0
@@ -171,7 +169,7 @@ def _lane(view: EnvironmentView, stage: StageView, span: tuple[float, float, flo
         ghost_a=100 * start / whole,
         ghost_w=ghost,
         tone="bad" if state == "failed" else "",
-        text=text if stage.started_at is not None and start / whole < 0.6 else "",
+        text=text if stage.started_at is not None and stop / whole < 0.6 else "",
         took=took,
         since=stage.started_at.timestamp() if state == "now" and stage.started_at else 0.0,
     )
@@ -193,7 +191,10 @@ def _words(
     """Head, foot and the note beside the foot."""
     stop = max(b for _, b, _ in spans)
     if view.phase is Phase.FAILED:
-        return f"gave up after {seconds_words(stop)}", "", ""
+        ended = current_stage(view)
+        said = stage_words(ended) if ended else ""
+        foot = f"{STAGES[ended.stage]}: {said}" if ended and said else ""
+        return f"gave up after {seconds_words(stop)}", foot, ""
     if not launching:
         took = f"ready after {seconds_words(stop)}" if view.running_since else f"ended after {seconds_words(stop)}"
         return took, "", ""

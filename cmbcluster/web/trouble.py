@@ -16,4 +16,9 @@ class Trouble(rx.State):
     async def say(self) -> None:
         """A toast in place of a trace."""
         shell = await self.get_state(Shell)
-        tell(shell, "Something went wrong on our side.", "Nothing was lost. Try again; the log has the details.", tone="bad")
+        tell(
+            shell,
+            "Something went wrong on our side.",
+            "Nothing was lost. Try again; the log has the details.",
+            tone="bad",
+        )

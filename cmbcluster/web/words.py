@@ -79,7 +79,7 @@ def bytes_words(size: int) -> str:
     for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
         if size >= unit:
             amount = size / unit
-            return f"{amount:.1f} {name}" if amount < 10 and amount % 1 >= 0.05 else f"{amount:.0f} {name}"
+            return f"{amount:.1f} {name}" if amount < 100 and amount % 1 >= 0.05 else f"{amount:.0f} {name}"
     return f"{size} B"
 
 
@@ -121,6 +121,11 @@ def hours_words(seconds: int) -> str:
     if seconds % 3600:
         return f"{seconds // 60} min"
     return plural(seconds // 3600, "hour")
+
+
+def hours_short(seconds: int) -> str:
+    """A promised length in a narrow place: ``45 min``, ``24 h``."""
+    return f"{seconds // 60} min" if seconds % 3600 else f"{seconds // 3600} h"
 
 
 def digest_words(digest: str) -> str:

@@ -55,6 +55,7 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     assets = tmp_path / "frontend"
     (assets / "assets").mkdir(parents=True)
     (assets / "assets" / "app-1.js").write_text("console.log('hello')\n")
+    (assets / "assets" / "face.woff2").write_bytes(b"font")
     (assets / "secret.txt").write_text("not an asset")
     rooms = open_rooms(settings.run_dir)
     access = ScriptedAccess()
@@ -62,7 +63,9 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     gate = SocketServer(Gate(access, settings, relay), rooms.gate, lifespan=False, websockets=False)
     web_app = Starlette(routes=[Route("/{path:path}", dashboard)])
     web = SocketServer(web_app, rooms.web, lifespan=False, websockets=True)
-    plan = EdgePlan(settings.host, port, addresses(settings.bind_address), rooms.web, rooms.gate, assets)
+    plan = EdgePlan(
+        settings.host, port, addresses(settings.bind_address), rooms.web, rooms.gate, assets, "/assets/face.woff2"
+    )
     caddy = Caddy(rooms)
     await relay.start()
     await gate.start()

@@ -169,7 +169,7 @@ async def test_missing_and_foreign_look_the_same(edge: Edge) -> None:
     edge.access.answer = GateAnswer(Verdict.NOT_YOURS)
     answer = await edge.get(Cookie=COOKIE, Accept="text/html")
     assert answer.status_code == 404
-    assert "There is no such environment, or it is not yours." in answer.text
+    assert "There is no such environment, or it is not yours" in answer.text
 
 
 async def test_a_stopped_environment_shows_its_page(edge: Edge) -> None:
@@ -266,6 +266,12 @@ async def test_assets_come_from_the_edge_itself(edge: Edge) -> None:
     assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert (await edge.get("/assets/missing.js", host="localhost")).json()["path"] == "/assets/missing.js"
     assert "not an asset" not in (await edge.get("/assets/..%2fsecret.txt", host="localhost")).text
+
+
+async def test_the_plain_pages_find_their_font(edge: Edge) -> None:
+    for host in ("localhost", "demo-k7q2mx.localhost"):
+        assert (await edge.get("/.cmb/inter.woff2", host=host)).content == b"font"
+    assert edge.access.asked == []
 
 
 async def test_a_caddy_that_dies_comes_back(edge: Edge) -> None:

@@ -151,7 +151,7 @@ class FakeRuntime:
             for run in sorted(self._runs.values(), key=lambda each: each.spec.ref.generation):
                 newest[run.spec.ref.slug] = run
             for run in newest.values():
-                yield self._observation(run)
+                yield self._as_told(self._observation(run))
             while True:
                 yield await queue.get()
         finally:
@@ -332,9 +332,10 @@ class FakeRuntime:
     def _absent(self, ref: Ref) -> Observation:
         return Observation(ref=ref, sight=Sight.ABSENT, seen_at=self.now())
 
-    def _tell(self, seen: Observation) -> None:
+    def _as_told(self, seen: Observation) -> Observation:
         lie = self.lies.get(seen.ref.slug)
-        if lie is not None:
-            seen = replace(seen, sight=lie, endpoint=None, ending=None)
+        return seen if lie is None else replace(seen, sight=lie, endpoint=None, ending=None)
+
+    def _tell(self, seen: Observation) -> None:
         for queue in self._listeners:
-            queue.put_nowait(seen)
+            queue.put_nowait(self._as_told(seen))

@@ -142,7 +142,7 @@ async def test_open_says_the_same_of_missing_and_foreign(site: Site) -> None:
     missing = await site.client.get(f"/open/{uuid4()}")
     assert (foreign.status_code, missing.status_code) == (404, 404)
     assert foreign.text == missing.text
-    assert "There is no such environment, or it is not yours." in foreign.text
+    assert "There is no such environment, or it is not yours" in foreign.text
 
 
 async def test_logs_stream_and_download(site: Site) -> None:

@@ -13,7 +13,7 @@ import errno
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -52,11 +52,19 @@ class Run:
 
     def begin(self, spec: Spec) -> None:
         """Build, start and follow."""
-        self._task = asyncio.create_task(self._guarded(self._launch(spec)), name=f"run {self.record.slug}")
+        self._drive(lambda: self._launch(spec))
 
     def adopt(self) -> None:
         """Follow what runs already."""
-        self._task = asyncio.create_task(self._guarded(self._follow()), name=f"run {self.record.slug}")
+        self._drive(self._follow)
+
+    def _drive(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._task = asyncio.create_task(self._guarded(work), name=f"run {self.record.slug}")
+        self._task.add_done_callback(self._driven)
+
+    def _driven(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() and self.record.stop_asked_at is not None and self.record.spawned_at is None:
+            self._end(endings.cancelled())
 
     async def detach(self) -> None:
         """Stop following; a build under way is given up, a process goes on."""
@@ -109,6 +117,8 @@ class Run:
         if status is None:
             if self._task is None or self._task.done():
                 return Sight.ABSENT, None
+            if record.stop_asked_at is not None:
+                return Sight.STOPPING, None
             return Sight.BUILDING if record.spawned_at is None else Sight.STARTING, None
         if not alive:
             if self._task is not None and not self._task.done() and self._may_try_again(status):
@@ -118,14 +128,10 @@ class Run:
             return Sight.STOPPING, None
         return Sight.RUNNING if record.ready_at is not None else Sight.STARTING, None
 
-    async def _guarded(self, work: object) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run the driver; whatever goes wrong becomes an ending, never a silent run."""
         try:
-            await work  # type: ignore[misc]
-        except asyncio.CancelledError:
-            if self.record.stop_asked_at is None:
-                raise
-            self._end(endings.cancelled())
+            await work()
         except PackagesFailed as failed:
             await self._build_failed(failed)
         except PortTaken as taken:

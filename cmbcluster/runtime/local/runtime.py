@@ -100,15 +100,15 @@ class LocalRuntime:
         if key in self._runs:
             return
         folder = EnvironmentFolder(machine.environments, ref.slug)
+        earlier = folder.run(ref.generation).record()
+        if earlier is not None and (earlier.ending is not None or earlier.spawned_at is not None):
+            return
         if ref.slug in self._removing:
             raise Conflict("This environment is being deleted.", "Choose another name.")
         for (slug, _), other in self._runs.items():
             if slug == ref.slug and not other.is_over:
                 raise Conflict("An earlier run of this environment has not ended.", "Stop it first.")
-        known = folder.generations()
-        if any(generation > ref.generation for generation in known):
-            if ref.generation in known:
-                return
+        if any(generation > ref.generation for generation in folder.generations()):
             raise Conflict("A newer run of this environment exists.", "Look again.")
         for old in [key for key in self._runs if key[0] == ref.slug]:
             del self._runs[old]

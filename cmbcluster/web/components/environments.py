@@ -116,9 +116,7 @@ def time_left(row: Any) -> rx.Component:
 def rest_lines(row: Any) -> rx.Component:
     """Two lines for an environment that does not run."""
     return rx.fragment(
-        rx.el.div(
-            row.line, When.create(at=row.line_at, form="soon", before=", "), class_name="sm two cut"
-        ),
+        rx.el.div(row.line, When.create(at=row.line_at, form="soon", before=", "), class_name="sm two cut"),
         rx.el.div(
             When.create(at=row.note_at, form="ago", before=rx.cond(row.kind == "unknown", "last seen ", "")),
             row.note,
@@ -129,9 +127,7 @@ def rest_lines(row: Any) -> rx.Component:
 
 def middle(row: Any) -> rx.Component:
     """What there is to say about an environment in its phase."""
-    return rx.match(
-        row.kind, ("running", time_left(row)), ("launching", progress(row)), rest_lines(row)
-    )
+    return rx.match(row.kind, ("running", time_left(row)), ("launching", progress(row)), rest_lines(row))
 
 
 def row_acts(row: Any) -> rx.Component:
@@ -188,10 +184,10 @@ def delete_dialog() -> rx.Component:
         rx.el.header(DialogTitle.create(rx.el.h2(f"Delete {Acts.deleting_name}?"), as_child=True)),
         Form.create(
             rx.el.div(
-                rx.cond(Acts.delete_errors["form"], note(icon("warn"), Acts.delete_errors["form"], tone="bad", role="alert")),
-                rx.el.p(
-                    "The environment, its address and its log go and cannot be brought back.", class_name="sm two"
+                rx.cond(
+                    Acts.delete_errors["form"], note(icon("warn"), Acts.delete_errors["form"], tone="bad", role="alert")
                 ),
+                rx.el.p("The environment, its address and its log go and cannot be brought back.", class_name="sm two"),
                 rx.el.fieldset(
                     rx.el.legend("Workspace", class_name="lab"),
                     choice("keep", "Keep the workspace", f"{workspace} stays on this machine.", True),

@@ -32,7 +32,9 @@ def icon(name: Text, cls: Text = "") -> rx.Component:
 def glyph(name: Text, family: Text = "", cls: Text = "") -> rx.Component:
     """A phase glyph of the sprite."""
     return rx.el.svg(
-        rx.el.svg.use(href=f"/glyphs.svg#g-{name}"), class_name=f"g {family} {cls}", custom_attrs={"aria-hidden": "true"}
+        rx.el.svg.use(href=f"/glyphs.svg#g-{name}"),
+        class_name=f"g {family} {cls}",
+        custom_attrs={"aria-hidden": "true"},
     )
 
 
@@ -43,15 +45,15 @@ def turning(is_turning: bool | rx.Var[bool], cls: str = "") -> Text:
 
 def phase(row: Any) -> rx.Component:
     """Glyph and word of an environment's phase."""
-    return rx.el.span(
-        glyph(row.phase, "", turning(row.turn)), row.word, class_name=f"phase {row.family}"
-    )
+    return rx.el.span(glyph(row.phase, "", turning(row.turn)), row.word, class_name=f"phase {row.family}")
 
 
 def tile(name: Text, cls: Text = "") -> rx.Component:
     """An application's drawing in a square."""
     return rx.el.span(
-        rx.el.svg(rx.el.svg.use(href=f"/glyphs.svg#a-{name}")), class_name=f"tile {cls}", custom_attrs={"aria-hidden": "true"}
+        rx.el.svg(rx.el.svg.use(href=f"/glyphs.svg#a-{name}")),
+        class_name=f"tile {cls}",
+        custom_attrs={"aria-hidden": "true"},
     )
 
 

@@ -121,8 +121,8 @@ def _body() -> rx.Component:
             class_name="row gap16 top",
         ),
         rx.cond(
-            offer.keys,
-            note(icon("key"), rx.el.b("It asks for keys: ", class_name="b"), offer.keys, ". Enter them inside it."),
+            offer.needs,
+            note(icon("key"), rx.el.b("It asks for keys: ", class_name="b"), offer.needs, ". Enter them inside it."),
         ),
         class_name="body",
     )

@@ -93,7 +93,9 @@ def _up_row(row: Any) -> rx.Component:
         rx.cond(
             row.deadline > 0,
             Countdown.create(deadline=row.deadline, short=True, class_name="t"),
-            rx.cond(row.since > 0, Elapsed.create(since=row.since, class_name="t"), rx.el.span(row.word, class_name="t")),
+            rx.cond(
+                row.since > 0, Elapsed.create(since=row.since, class_name="t"), rx.el.span(row.word, class_name="t")
+            ),
         ),
         href=row.href,
         class_name="live",
@@ -241,7 +243,9 @@ def _keys_sheet() -> rx.Component:
     )
 
 
-def frame(*content: rx.Component, here: str, crumbs: list[tuple[Any, str]], extra: rx.Component | None = None) -> rx.Component:
+def frame(
+    *content: rx.Component, here: str, crumbs: list[tuple[Any, str]], extra: rx.Component | None = None
+) -> rx.Component:
     """A page inside its frame. ``extra`` are the page's own dialogs."""
     return rx.fragment(
         rx.el.a("Skip to content", href="#content", class_name="skip", reload_document=True),

@@ -11,12 +11,10 @@ from cmbcluster.web.components.kit import icon
 
 def chips(options: Any, label: str) -> rx.Component:
     """A filter whose choice is in the address."""
-    one = lambda c: rx.el.a(  # noqa: E731
-        c.text,
-        href=c.href,
-        class_name="chip",
-        custom_attrs={"aria-current": rx.cond(c.on, "true", "")} | {"data-on": c.on},
-        key=c.text,
+    one = lambda c: rx.cond(  # noqa: E731
+        c.on,
+        rx.el.a(c.text, href=c.href, class_name="chip", custom_attrs={"aria-current": "true"}),
+        rx.el.a(c.text, href=c.href, class_name="chip"),
     )
     return rx.el.nav(rx.foreach(options, one), class_name="chips", aria_label=label)
 

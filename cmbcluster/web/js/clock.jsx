@@ -77,7 +77,7 @@ function said(d, form) {
   if (form === "time") return clock_of(d);
   if (form === "seconds") return `${clock_of(d)}:${two(d.getSeconds())}`;
   if (form === "date") return month(d, true);
-  if (form === "ago") return ago < 60 ? "just now" : ago < 3600 ? `${Math.floor(ago / 60)} min ago` : `${day_of(d, now)}, ${clock_of(d)}`;
+  if (form === "ago") return ago < 60 ? "a moment ago" : ago < 3600 ? `${Math.floor(ago / 60)} min ago` : `${day_of(d, now)}, ${clock_of(d)}`;
   if (form === "soon") return day_of(d, now) === "today" ? clock_of(d) : `${day_of(d, now)} ${clock_of(d)}`;
   return `${day_of(d, now)} at ${clock_of(d)}`;
 }

@@ -34,7 +34,7 @@ class AppCard:
     icon: str = ""
     line: str = ""
     summary: str = ""
-    keys: str = ""
+    needs: str = ""
     own: bool = False
 
 
@@ -98,7 +98,7 @@ def app_card(view: ApplicationView) -> AppCard:
         icon=icon_of(view.icon),
         line=" · ".join(part for part in (view.category, takes) if part),
         summary=view.summary,
-        keys=", ".join(view.needs_keys),
+        needs=", ".join(view.needs_keys),
         own=view.source is None,
     )
 
@@ -108,8 +108,8 @@ def _card(card: Any) -> rx.Component:
         card.own,
         rx.el.span("Asks for packages and a command", class_name="three"),
         rx.cond(
-            card.keys,
-            rx.el.span(icon("key", "s14"), "Asks for keys inside", class_name="row gap6 two", title=card.keys),
+            card.needs,
+            rx.el.span(icon("key", "s14"), "Asks for keys inside", class_name="row gap6 two", title=card.needs),
             rx.el.span(icon("check", "s14"), "Needs no keys", class_name="row gap6 ok-t"),
         ),
     )
@@ -136,9 +136,7 @@ def _skeleton() -> rx.Component:
     one = rx.el.li(
         rx.el.div(
             rx.el.span(class_name="skel tile-s"),
-            rx.el.span(
-                rx.el.span(class_name="skel w60"), rx.el.span(class_name="skel w40"), class_name="stack grow"
-            ),
+            rx.el.span(rx.el.span(class_name="skel w60"), rx.el.span(class_name="skel w40"), class_name="stack grow"),
             class_name="row gap12",
         ),
         rx.el.span(class_name="skel line-s"),

@@ -162,9 +162,7 @@ def _table() -> rx.Component:
         head_cell("Asked for", s.by_asked, "hide-m"),
         rx.el.th(rx.el.span("Acts", class_name="hush"), scope="col", class_name="r"),
     )
-    return rx.el.table(
-        rx.el.thead(head), rx.el.tbody(rx.foreach(s.rows, _row)), class_name="tbl two-lines env-table"
-    )
+    return rx.el.table(rx.el.thead(head), rx.el.tbody(rx.foreach(s.rows, _row)), class_name="tbl two-lines env-table")
 
 
 def environments_page() -> rx.Component:

@@ -38,7 +38,9 @@ def show_front(state: FrontState, next_path: str) -> None:
 
 def _sky() -> rx.Component:
     return rx.el.svg(
-        rx.el.svg.use(href="/sky.svg#sky"), class_name="skymap", custom_attrs={"aria-hidden": "true", "viewBox": "0 0 1200 600"}
+        rx.el.svg.use(href="/sky.svg#sky"),
+        class_name="skymap",
+        custom_attrs={"aria-hidden": "true", "viewBox": "0 0 1200 600"},
     )
 
 
@@ -58,9 +60,7 @@ def front_page() -> rx.Component:
     say = lambda title, text: rx.el.div(rx.el.h2(title), rx.el.p(text))  # noqa: E731
     return rx.el.div(
         rx.el.a("Skip to content", href="#front", class_name="skip", reload_document=True),
-        rx.el.header(
-            rx.el.a(mark(), rx.el.span("CMBCluster"), href="/", class_name="brand"), class_name="top"
-        ),
+        rx.el.header(rx.el.a(mark(), rx.el.span("CMBCluster"), href="/", class_name="brand"), class_name="front-top"),
         rx.el.main(
             rx.el.section(
                 _sky(),

@@ -32,9 +32,10 @@ from cmbcluster.web.happened import FeedRow, feed_row
 from cmbcluster.web.js.parts import Countdown, When
 from cmbcluster.web.live import Page, follow
 from cmbcluster.web.pages.front import FrontState, front_page, show_front
+from cmbcluster.web.portrait import why
 from cmbcluster.web.rows import EnvRow, env_row, environment_path
 from cmbcluster.web.shell import Base, Shell
-from cmbcluster.web.words import bytes_words, cpu, hours_words, plural, sentence, without_stop
+from cmbcluster.web.words import bytes_words, cpu, hours_short, plural, sentence, without_stop
 from cmbcluster.wiring import parts
 
 ROWS = 5
@@ -52,6 +53,8 @@ class Need:
     href: str = ""
     act: str = ""  # retry or extend
     deadline: float = 0.0
+    size: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class HomePage(Page[HomeState, ActivityPage]):
         ]
         most = base.limits.limits
         state.each = " · ".join(
-            (f"{cpu(most.cpu_millis)} CPU", bytes_words(most.memory_bytes), hours_words(most.longest_uptime_seconds))
+            (f"{cpu(most.cpu_millis)} CPU", bytes_words(most.memory_bytes), hours_short(most.longest_uptime_seconds))
         )
         state.feed = [feed_row(row) for row in facts.rows]
         state.sentence = _sentence(views, len(state.needs))
@@ -139,15 +142,25 @@ def _weight(view: EnvironmentView) -> tuple[int, float]:
 
 def _need(view: EnvironmentView, base: Base) -> Need | None:
     if view.phase is Phase.FAILED and view.reason is not None:
-        what = f"{view.name}: {without_stop(view.reason.what)}"
-        return Need(str(view.id), what, sentence(view.reason.then), environment_path(view), "retry")
+        told = without_stop(view.reason.what)
+        what = f"{view.name} {told[3:]}" if told.startswith("It ") else f"{view.name}: {told}"
+        bigger = why(view, base.limits)
+        return Need(
+            str(view.id),
+            what,
+            sentence(view.reason.then),
+            environment_path(view),
+            "retry",
+            size=bigger.bigger,
+            label=bigger.bigger_words or "Try again",
+        )
     if view.phase is Phase.RUNNING and view.deadline_at is not None:
         left = (view.deadline_at - base.now).total_seconds()
         if 0 < left <= SOON_SECONDS:
             act = "extend" if view.can_extend else ""
-            why = "Extend it, or save your work." if act else "Save your work. The workspace is kept."
+            advice = "Extend it, or save your work." if act else "Save your work. The workspace is kept."
             what = f"{view.name} stops soon"
-            return Need(str(view.id), what, why, environment_path(view), act, view.deadline_at.timestamp())
+            return Need(str(view.id), what, advice, environment_path(view), act, view.deadline_at.timestamp())
     return None
 
 
@@ -183,7 +196,7 @@ def _need_row(need: Any) -> rx.Component:
     sign = rx.cond(need.deadline > 0, rx.el.span(icon("clock", "s20"), class_name="warn-i"), failed_glyph())
     act = rx.match(
         need.act,
-        ("retry", button("Try again", cls="sm", on_click=Acts.start(need.id, ""))),
+        ("retry", button(need.label, cls="sm", on_click=Acts.start(need.id, need.size))),
         ("extend", button("Extend", cls="sm", on_click=Acts.extend(need.id))),
         rx.fragment(),
     )
@@ -191,7 +204,8 @@ def _need_row(need: Any) -> rx.Component:
     return rx.el.div(
         sign,
         rx.el.div(
-            rx.el.div(rx.el.a(need.what, href=need.href), left, class_name="b"), rx.el.div(need.why, class_name="sm two")
+            rx.el.div(rx.el.a(need.what, href=need.href), left, class_name="b"),
+            rx.el.div(need.why, class_name="sm two"),
         ),
         rx.el.div(act, class_name="acts row gap6"),
         class_name="need",
@@ -228,9 +242,7 @@ def _environments() -> rx.Component:
         "Pick an application and launch it. It runs at an address of its own, for as long as you say.",
         link_button("Open the catalogue", href="/catalogue", cls="sm"),
     )
-    rows = rx.cond(
-        HomeState.rows.length() > 0, rx.el.ul(rx.foreach(HomeState.rows, environment_row)), nothing
-    )
+    rows = rx.cond(HomeState.rows.length() > 0, rx.el.ul(rx.foreach(HomeState.rows, environment_row)), nothing)
     head = [
         rx.cond(HomeState.total > 0, rx.el.span(HomeState.total, class_name="sm three num")),
         rx.el.a("See all", href="/environments", class_name="link sm push"),
@@ -243,7 +255,9 @@ def _again_card() -> rx.Component:
         rx.el.a(
             tile(a.icon, "sm"),
             rx.el.span(
-                rx.el.span(a.name, class_name="b sm cut"), rx.el.span(a.size, class_name="xs three cut"), class_name="stack gap0"
+                rx.el.span(a.name, class_name="b sm cut"),
+                rx.el.span(a.size, class_name="xs three cut"),
+                class_name="stack gap0",
             ),
             href=a.href,
         )
@@ -321,7 +335,5 @@ def index() -> rx.Component:
         Shell.who,
         ("in", home_page()),
         ("out", front_page()),
-        rx.fragment(
-            rx.el.div(front_page(), class_name="pre-front"), rx.el.div(home_page(), class_name="pre-home")
-        ),
+        rx.fragment(rx.el.div(front_page(), class_name="pre-front"), rx.el.div(home_page(), class_name="pre-home")),
     )

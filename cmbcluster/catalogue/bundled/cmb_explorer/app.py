@@ -25,7 +25,7 @@ STYLE = """
 <style>
   .block-container { padding-top: 2.2rem; padding-bottom: 3rem; max-width: 1240px; }
   h1 { letter-spacing: -0.02em; padding-bottom: 0; }
-  [data-testid="stMetric"] { min-height: 5.6rem; }
+  @media (min-width: 641px) { [data-testid="stMetric"] { min-height: 5.6rem; } }
   [data-testid="stMetricValue"] { font-size: 1.45rem; font-variant-numeric: tabular-nums; }
   [data-testid="stMetricDelta"] { font-variant-numeric: tabular-nums; }
   .sky { width: 100%; display: block; margin: .2rem auto 0; }

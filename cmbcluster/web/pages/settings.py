@@ -1,0 +1,295 @@
+"""``/settings``: the person's profile, the look of the pages, where they are signed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import reflex as rx
+from reflex_base.style import set_color_mode
+
+from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.views import LimitsView, PersonView, SessionView
+from cmbcluster.errors import NotFound, UserError
+from cmbcluster.web.access import signed_in
+from cmbcluster.web.addresses import asked
+from cmbcluster.web.arguments import fields, text
+from cmbcluster.web.components.kit import (
+    button,
+    card,
+    fact_if,
+    facts,
+    field,
+    icon,
+    page_head,
+    skeleton_lines,
+    text_input,
+)
+from cmbcluster.web.components.layout import frame
+from cmbcluster.web.guard import actor_of
+from cmbcluster.web.js.parts import Form, Kept, Theme, When
+from cmbcluster.web.live import Page, follow
+from cmbcluster.web.shell import Base, tell, telling
+from cmbcluster.web.words import bytes_words, cpu, epoch, hours_words, plural
+from cmbcluster.wiring import parts
+
+PATH = "/settings"
+TABS = (
+    ("profile", "Profile", "person", "Your name, and what your tier allows."),
+    ("appearance", "Appearance", "sun", "Kept in this browser."),
+    ("sessions", "Sessions", "screen", "Where you are signed in. End what you do not know."),
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The person as they see themselves."""
+
+    name: str = ""
+    email: str = ""
+    role: str = ""
+    tier: str = ""
+    since: float = 0.0
+    at_once: str = ""
+    each: str = ""
+    uptime: str = ""
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """One place where the person is signed in."""
+
+    id: str = ""
+    browser: str = ""
+    address: str = ""
+    seen_at: float = 0.0
+    since: float = 0.0
+    ends_at: float = 0.0
+    current: bool = False
+
+
+class SettingsState(rx.State):
+    """What the settings show."""
+
+    ready: bool = False
+    tab: str = "profile"
+    profile: Profile = Profile()
+    sessions: list[SessionRow] = []
+    errors: dict[str, str] = {}
+
+    @rx.event(background=True)
+    @signed_in
+    async def watch(self) -> Any:
+        """Keep the settings true while they are looked at."""
+        tab = asked(self.router.url.query_parameters, "tab")
+        async with self:
+            self.tab = tab if tab in [key for key, *_ in TABS] else "profile"
+            self.errors = {}
+        return await follow(self, SettingsPage())
+
+    @rx.event
+    @signed_in
+    async def rename(self, form: dict[str, str]) -> None:
+        """Change the person's name."""
+        given = fields(form).get("name", "")
+        async with telling(self) as shell:
+            try:
+                person = await parts().accounts.rename(await actor_of(self), given)
+            except UserError as wrong:
+                self.errors = {"name": str(wrong)}
+                return
+            self.errors = {}
+            tell(shell, f"You are {person.name} now.")
+
+    @rx.event
+    @signed_in
+    async def end(self, raw_id: str) -> None:
+        """End one session; what it has open is signed out at once."""
+        async with telling(self) as shell:
+            await parts().sessions.end(await actor_of(self), _session_id(raw_id))
+            tell(shell, "The session is ended.", "Whoever used it is signed out.")
+
+    @rx.event
+    @signed_in
+    async def end_others(self) -> None:
+        """End every session but this one."""
+        async with telling(self) as shell:
+            ended = await parts().sessions.end_others(await actor_of(self))
+            tell(shell, f"{plural(ended, 'session')} ended.", "You stay signed in here.")
+
+
+def _session_id(raw_id: object) -> UUID:
+    try:
+        return UUID(text(raw_id, 40))
+    except ValueError as wrong:
+        raise NotFound("There is no such session.", "It may have ended already.") from wrong
+
+
+class SettingsPage(Page[SettingsState, tuple[SessionView, ...]]):
+    """The settings need the sessions beside what the frame asks for."""
+
+    async def gather(self, actor: Actor, base: Base) -> tuple[SessionView, ...]:
+        return await parts().sessions.mine(actor)
+
+    async def show(self, state: SettingsState, facts: tuple[SessionView, ...], base: Base) -> None:
+        state.profile = profile(base.person, base.limits)
+        state.sessions = [session_row(view) for view in facts]
+        state.ready = True
+
+
+def profile(person: PersonView, limits: LimitsView) -> Profile:
+    """The person in words."""
+    most = limits.limits
+    return Profile(
+        name=person.name,
+        email=person.email,
+        role="Admin" if person.role.value == "admin" else "Researcher",
+        tier=person.tier.value.capitalize(),
+        since=epoch(person.created_at),
+        at_once=f"{plural(most.running_at_once, 'environment')} at once, {most.kept} kept",
+        each=f"{cpu(most.cpu_millis)} CPU, {bytes_words(most.memory_bytes)} at most",
+        uptime=f"{hours_words(most.longest_uptime_seconds)} at most",
+        workspace=f"{bytes_words(most.workspace_bytes)} each",
+    )
+
+
+def session_row(view: SessionView) -> SessionRow:
+    """One session in words."""
+    return SessionRow(
+        id=str(view.id),
+        browser=view.browser or "Unknown browser",
+        address=view.address,
+        seen_at=epoch(view.last_seen_at),
+        since=epoch(view.created_at),
+        ends_at=epoch(view.expires_at),
+        current=view.current,
+    )
+
+
+S = SettingsState
+
+
+def _profile() -> rx.Component:
+    p = S.profile
+    name = Form.create(
+        field(
+            "name",
+            "Name",
+            text_input("name", S.errors, default_value=p.name, check=False, max_length=100, key=p.name),
+            S.errors,
+            "Shown to you and to admins.",
+        ),
+        rx.el.div(button("Save", type="submit"), class_name="mt12"),
+        class_name="wide-in",
+        errors=S.errors,
+        on_send=S.rename,
+        label="Profile",
+    )
+    you = facts(
+        ("E-mail", p.email),
+        ("Role", p.role),
+        fact_if(p.since > 0, "Here since", When.create(at=p.since, form="date")),
+    )
+    tier = facts(("Running", p.at_once), ("Size", p.each), ("Uptime", p.uptime), ("Workspace", p.workspace))
+    out = rx.el.button(icon("exit"), "Sign out", type="submit", class_name="btn", custom_attrs={"form": "sign-out"})
+    return rx.fragment(
+        card("You", rx.el.div(you, class_name="in"), rx.el.div(name, class_name="in line-top"), id_="you"),
+        card(
+            "Your tier", rx.el.div(tier, class_name="in"), id_="tier", head=[rx.el.span(p.tier, class_name="tag push")]
+        ),
+        rx.el.div(out, class_name="mt16"),
+    )
+
+
+def _appearance() -> rx.Component:
+    line = lambda title, says, control: rx.el.li(  # noqa: E731
+        rx.el.div(rx.el.div(title, class_name="b"), rx.el.div(says, class_name="sm two"), class_name="grow"), control
+    )
+    return rx.fragment(
+        card(
+            "Theme", rx.el.div(Theme.create(on_choose=lambda mode: set_color_mode(mode)), class_name="in"), id_="theme"
+        ),
+        card(
+            "Reading and typing",
+            rx.el.ul(
+                line(
+                    "Roomy",
+                    "Taller rows and slightly larger text.",
+                    Kept.create(name="cmb.roomy", label="Roomy", usual=False, mark="roomy"),
+                ),
+                line(
+                    "Single-letter shortcuts",
+                    "c, o, e, s, j, k and those after g. Ctrl K works in any case.",
+                    Kept.create(name="cmb.keys", label="Single-letter shortcuts", usual=True, mark=""),
+                ),
+                class_name="lines",
+            ),
+            id_="reading",
+        ),
+    )
+
+
+def _session(row: Any) -> rx.Component:
+    here = rx.cond(row.current, rx.el.span("This one", class_name="tag ok"))
+    end = rx.cond(
+        row.current,
+        rx.fragment(),
+        button("End", cls="sm", on_click=S.end(row.id), custom_attrs={"aria-label": f"End {row.browser}"}),
+    )
+    return rx.el.li(
+        rx.el.span(icon("screen", "s20"), class_name="three"),
+        rx.el.div(
+            rx.el.div(row.browser, here, class_name="row b"),
+            rx.el.div(
+                When.create(at=row.seen_at, form="ago", before="Active "),
+                " · ",
+                When.create(at=row.since, form="soon", before="signed in "),
+                " · ",
+                row.address,
+                class_name="sm two",
+            ),
+            class_name="grow",
+        ),
+        end,
+        key=row.id,
+    )
+
+
+def _sessions() -> rx.Component:
+    others = rx.cond(
+        S.sessions.length() > 1,
+        rx.el.span(button("End all others", cls="sm", on_click=S.end_others), class_name="push"),
+    )
+    return card(
+        "Sessions", rx.el.ul(rx.foreach(S.sessions, _session), class_name="lines"), id_="sessions", head=[others]
+    )
+
+
+def settings_page() -> rx.Component:
+    """The settings in their frame."""
+    nav = lambda key, name, drawing: rx.cond(  # noqa: E731
+        S.tab == key,
+        rx.el.a(icon(drawing), name, href=f"{PATH}?tab={key}", class_name="nav", custom_attrs={"aria-current": "page"}),
+        rx.el.a(icon(drawing), name, href=f"{PATH}?tab={key}", class_name="nav"),
+    )
+    title = rx.match(S.tab, *[(key, name) for key, name, *_ in TABS], "Profile")
+    says = rx.match(S.tab, *[(key, text_) for key, _, _, text_ in TABS], "")
+    body = rx.match(S.tab, ("appearance", _appearance()), ("sessions", _sessions()), _profile())
+    return frame(
+        rx.el.div(
+            rx.el.nav(
+                *[nav(key, name, drawing) for key, name, drawing, _ in TABS], class_name="subnav", aria_label="Settings"
+            ),
+            rx.el.div(
+                page_head(title, says),
+                rx.cond(
+                    S.ready, rx.el.div(body, class_name="col"), rx.el.section(skeleton_lines(6), class_name="card")
+                ),
+            ),
+            class_name="set",
+        ),
+        here="Settings",
+        crumbs=[("Settings", PATH), (title, "")],
+    )
