@@ -107,12 +107,13 @@ def _greet(settings: Settings, console: Console, seconds: float) -> None:
 
 def _protection() -> str:
     """How environments are separated from this machine, and how to do better."""
-    view = getattr(parts().runtime, "protection", None)
-    if view is None:
-        return "processes of this machine"
-    words = escape(_LEVELS.get(view.level, view.level))
-    if view.missing:
-        words += f"\n{escape(view.missing)}"
-    if view.mend:
-        words += f"\nTo mend it: [bold]{escape(view.mend)}[/bold]"
+    # The local runtime alone has levels; on a cluster the platform itself separates.
+    isolation = getattr(parts().runtime, "isolation", None)
+    if isolation is None:
+        return "as the runtime separates them"
+    words = escape(_LEVELS.get(isolation.level, isolation.level))
+    if isolation.missing:
+        words += f"\n{escape(isolation.missing)}"
+    if isolation.mend:
+        words += f"\nTo mend it: [bold]{escape(isolation.mend)}[/bold]"
     return words

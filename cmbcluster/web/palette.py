@@ -82,7 +82,7 @@ def _acts(row: EnvRow) -> list[dict[str, Any]]:
     deep = {**base, "deep": True}
     if row.can_extend:
         acts.append({**deep, "id": f"extend:{row.id}", "run": f"extend:{row.id}", "text": f"Extend {row.name}"})
-        acts[-1]["icon"] = "clock"
+        acts[-1] |= {"icon": "clock", "hint": "more time"}
     if row.kind in ("running", "launching"):
         verb, note = ("Stop", "workspace is kept") if row.kind == "running" else ("Cancel", "workspace is kept")
         acts.append({**deep, "id": f"stop:{row.id}", "run": f"stop:{row.id}", "text": f"{verb} {row.name}"})

@@ -67,8 +67,8 @@ def test_grant_to_nobody(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_no_builds_yet(tmp_path: Path) -> None:
-    done = run("admin", "builds", folder=tmp_path, CMB_DATA_DIR=str(tmp_path / "data"))
+def test_no_builds_yet(open_folder: Path) -> None:
+    done = run("admin", "builds", folder=open_folder, CMB_DATA_DIR=str(open_folder / "data"))
     assert done.returncode == 0, done.stderr
     assert "Nothing has been built yet." in done.stdout
 

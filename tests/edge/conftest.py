@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from cmbcluster.edge.caddy import Caddy, addresses
@@ -21,6 +22,25 @@ from cmbcluster.edge.rooms import EdgeRooms, close_rooms, open_rooms
 from cmbcluster.edge.servers import SocketServer
 from cmbcluster.settings import Settings
 from tests.edge.stand_ins import ScriptedAccess, echo_server, free_port
+
+
+class Streams:
+    """A stream of the dashboard that says one thing and then waits for ever."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        self.open += 1
+        try:
+            yield b"first\n"
+            await asyncio.Event().wait()
+        finally:
+            self.open -= 1
+
+    async def answer(self, _: Request) -> StreamingResponse:
+        """The route."""
+        return StreamingResponse(self._lines(), media_type="application/x-ndjson")
 
 
 @dataclass
@@ -35,6 +55,7 @@ class Edge:
     relay: Relay
     rooms: EdgeRooms
     client: httpx.AsyncClient
+    streams: Streams
 
     async def get(self, path: str = "/", host: str = "demo-k7q2mx.localhost", **headers: str) -> httpx.Response:
         """Ask an environment's host. Underscores in names become hyphens."""
@@ -61,7 +82,8 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     access = ScriptedAccess()
     relay = Relay(access, rooms.relay, ask_again_seconds=0.2)
     gate = SocketServer(Gate(access, settings, relay), rooms.gate, lifespan=False, websockets=False)
-    web_app = Starlette(routes=[Route("/{path:path}", dashboard)])
+    streams = Streams()
+    web_app = Starlette(routes=[Route("/stream", streams.answer), Route("/{path:path}", dashboard)])
     web = SocketServer(web_app, rooms.web, lifespan=False, websockets=True)
     plan = EdgePlan(
         settings.host, port, addresses(settings.bind_address), rooms.web, rooms.gate, assets, "/assets/face.woff2"
@@ -72,7 +94,7 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     await web.start()
     await caddy.start(plan)
     async with echo_server() as application, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        yield Edge(port, application, access, caddy, gate, relay, rooms, client)
+        yield Edge(port, application, access, caddy, gate, relay, rooms, client, streams)
         await caddy.stop()
         await web.stop()
         await gate.stop()

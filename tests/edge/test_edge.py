@@ -274,6 +274,20 @@ async def test_the_plain_pages_find_their_font(edge: Edge) -> None:
     assert edge.access.asked == []
 
 
+async def test_a_stream_arrives_at_once_and_ends_with_its_reader(edge: Edge) -> None:
+    request = edge.client.build_request("GET", "/stream", headers={"Host": f"localhost:{edge.port}"})
+    answer = await edge.client.send(request, stream=True)
+    lines = answer.aiter_lines()
+    assert await asyncio.wait_for(anext(lines), 2) == "first"
+    assert edge.streams.open == 1
+    await answer.aclose()
+    for _ in range(60):
+        await asyncio.sleep(0.05)
+        if not edge.streams.open:
+            return
+    pytest.fail("the stream goes on without anybody who reads it")
+
+
 async def test_a_caddy_that_dies_comes_back(edge: Edge) -> None:
     first = edge.caddy.pid
     assert first is not None

@@ -124,7 +124,7 @@ def _sandbox(isolation: Isolation, view: View) -> list[str]:
             words += ["--ro-bind", str(path), str(path)]
     for name, value in sorted(view.outspoken.items()):
         words += ["--setenv", name, value]
-    return [*words, "--chdir", str(WORKSPACE)]
+    return [*words, "--remount-ro", "/", "--chdir", str(WORKSPACE)]
 
 
 def _within(path: Path, folders: Sequence[Path]) -> bool:

@@ -48,7 +48,7 @@ def _acts() -> rx.Component:
     row = S.row
     stop = lambda text: button(text, on_click=Acts.stop(row.id), custom_attrs={"data-do": "s"})  # noqa: E731
     off = rx.el.button(icon("out"), "Open", type="button", disabled=True, class_name="btn go")
-    delete = button(icon("trash"), "Delete", cls="hide-s", on_click=Acts.ask_delete(row.id))
+    delete = button(icon("trash"), "Delete", on_click=Acts.ask_delete(row.id))
     start = button(
         icon("play"), "Start again", cls="go", on_click=Acts.start(row.id, ""), custom_attrs={"data-do": "s"}
     )

@@ -132,7 +132,7 @@ def note(glyph_: rx.Component, *inside: Child, tone: str = "", cls: str = "", **
 
 def empty(drawing: rx.Component, what: Text, why: Child, *act: rx.Component) -> rx.Component:
     """An empty place: what belongs here, why it is empty, one act."""
-    return rx.el.div(drawing, rx.el.h3(what), rx.el.p(why, class_name="sm two"), *act, class_name="empty")
+    return rx.el.div(drawing, rx.el.h2(what), rx.el.p(why, class_name="sm two"), *act, class_name="empty")
 
 
 def field(

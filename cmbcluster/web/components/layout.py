@@ -10,6 +10,7 @@ from reflex_components_core.core.banner import has_connection_errors
 from cmbcluster.web.acts import Acts
 from cmbcluster.web.components.environments import delete_dialog
 from cmbcluster.web.components.kit import glyph, icon, mark, note, turning
+from cmbcluster.web.components.posting import Posting
 from cmbcluster.web.js.parts import (
     Bell,
     Clock,
@@ -134,7 +135,7 @@ def _sidebar(here: str) -> rx.Component:
             rx.el.span(icon("sliders"), class_name="push three"),
             href="/settings",
             class_name="me",
-            aria_label=f"{Shell.me.name}, settings",
+            aria_label=f"{Shell.me.name} {Shell.me.tier} · Settings",
             custom_attrs=_current(here, "Settings"),
         ),
         class_name="side",
@@ -273,6 +274,6 @@ def frame(
         _keys_sheet(),
         _more_sheet(),
         delete_dialog(),
-        rx.el.form(action="/auth/sign-out", method="post", id="sign-out", hidden=True),
+        Posting.create(action="/auth/sign-out", method="post", id="sign-out", hidden=True),
         extra or rx.fragment(),
     )

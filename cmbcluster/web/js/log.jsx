@@ -15,8 +15,9 @@ function useLines(url, follow, again) {
   useEffect(() => {
     if (!url) return;
     const stop = new AbortController(), fresh = [];
-    let flush = 0, next = null, count = 0, delay = 500, retry = 0;
-    const show = () => { flush = 0; const batch = fresh.splice(0); set((l) => [...l, ...batch].slice(-KEPT)); };
+    let flush = 0, next = null, count = 0, delay = 500, retry = 0, first = true;
+    // A new reading replaces what is shown with its first lines, so nothing flickers in between.
+    const show = () => { flush = 0; const batch = fresh.splice(0), anew = first; first = false; set((l) => [...(anew ? [] : l), ...batch].slice(-KEPT)); };
     const take = (row) => {
       if (!row) return;
       try { const l = JSON.parse(row); next = l.offset; fresh.push({ n: count++, at: hour(l.at), text: plain(l.text), tone: tone(l.text) }); } catch { return; }
@@ -45,7 +46,7 @@ function useLines(url, follow, again) {
         retry = setTimeout(read, (delay = Math.min(8000, delay * 2)));
       }
     };
-    set([]); say("loading"); read();
+    say("loading"); read();
     return () => { stop.abort(); clearTimeout(flush); clearTimeout(retry); };
   }, [url, follow, again]);
   return [lines, state];
@@ -82,7 +83,7 @@ export function LogView({ url = "", download = "", follow = true, again = "", ta
       {live && paused && <span className="tag">Paused</span>}
       {!live && SAYS[state] && <span className="sm three">{SAYS[state]}</span>}
       <div className="row gap4 push">
-        <div className="seek tight hide-s"><Icon name="search" /><input className="inp" data-search="" aria-label="Search logs" placeholder="Search logs" value={query} onChange={(e) => ask(e.target.value)} onKeyDown={(e) => { if (e.key === "Escape" && query) { e.stopPropagation(); ask(""); } }} /></div>
+        <div className={`seek tight ${tall ? "" : "hide-s"}`}><Icon name="search" /><input className="inp" data-search="" aria-label="Search logs" placeholder="Search logs" value={query} onChange={(e) => ask(e.target.value)} onKeyDown={(e) => { if (e.key === "Escape" && query) { e.stopPropagation(); ask(""); } }} /></div>
         {word && <span className="xs three num nowrap hide-s" role="status">{hits} {hits === 1 ? "line" : "lines"}</span>}
         {follow && <button className="btn sm sq flat" type="button" aria-pressed={paused} aria-label={paused ? "Follow again" : "Pause following"} title={paused ? "Follow again" : "Pause following"} onClick={() => hold(paused ? 0 : total || 1)}><Icon name={paused ? "play" : "pause"} /></button>}
         <button className="btn sm sq flat hide-s" type="button" aria-pressed={wrap} aria-label="Wrap long lines" title="Wrap long lines" onClick={() => setWrap((w) => !w)}><Icon name="wrap" /></button>

@@ -24,7 +24,7 @@ function Chart({ rows, keys, top, limit, label }) {
   const x = (t) => x0 + ((x1 - x0) * (t - t0)) / (t1 - t0), y = (v) => y0 - ((y0 - y1) * Math.min(v, top)) / top;
   const short = (v) => (v >= 1000 ? `${v / 1000}k` : `${+v.toFixed(1)}`);
   return <svg className="chart" viewBox={`0 0 ${w} ${h}`} role="img" aria-label={label}>
-    {[0, 0.5, 1].map((f) => <g key={f}><path d={`M${x0} ${y(top * f)}H${x1}`} stroke="var(--grid)" /><text x={x0 - 6} y={y(top * f) + 4} textAnchor="end">{short(top * f)}</text></g>)}
+    {[0, 0.5, 1].map((f) => f * (limit || top)).map((v) => <g key={v}><path d={`M${x0} ${y(v)}H${x1}`} stroke="var(--grid)" /><text x={x0 - 6} y={y(v) + 4} textAnchor="end">{short(v)}</text></g>)}
     {limit > 0 && <><path d={`M${x0} ${y(limit)}H${x1}`} stroke="var(--ink-3)" strokeDasharray="2 3" /><text x={x1} y={y(limit) - 4} textAnchor="end">limit</text></>}
     {keys.map(([key, colour], k) => lines(rows, key, x, y).map((run, n) => {
       const d = "M" + (run.length > 1 ? run : [run[0], [run[0][0] + 1, run[0][1]]]).map((p) => `${p[0].toFixed(1)} ${p[1].toFixed(1)}`).join("L");

@@ -8,6 +8,7 @@ from typing import Any
 import reflex as rx
 
 from cmbcluster.web.components.kit import icon, mark
+from cmbcluster.web.components.posting import Posting
 from cmbcluster.wiring import parts
 
 NEXT_LIMIT = 500
@@ -70,7 +71,7 @@ def front_page() -> rx.Component:
                     "and a time limit you can see.",
                     class_name="lede",
                 ),
-                rx.el.form(
+                Posting.create(
                     rx.el.input(type="hidden", name="next", value=FrontState.next_path, read_only=True),
                     rx.foreach(FrontState.people, _person),
                     rx.cond(
