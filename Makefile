@@ -42,7 +42,7 @@ format: $(VENV)/.dev-ready
 
 bench: $(VENV)/.dev-ready $(VENV)/.bun-ready
 	@tools/system-packages bwrap:bubblewrap pasta:passt chromium:chromium || true
-	@$(BIN)/python -m pytest tests/bench --bench $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/bench -s $(PYTEST_ARGS)
 
 screenshots: $(VENV)/.dev-ready $(VENV)/.bun-ready
 	@tools/system-packages chromium:chromium || true

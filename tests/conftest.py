@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from tests.platform import Platform
 
 NEEDED = {
     "sandbox": (("bwrap", "pasta"), "needs bubblewrap and passt: apt-get install bubblewrap passt"),

@@ -13,6 +13,19 @@ from pathlib import Path
 # Names that a proxy in front of an application is expected to set. From outside they are lies.
 # The first takes every name with an underscore, which some servers read as a hyphen.
 FORGEABLE = ("*_*", "X-Env-*", "X-Forwarded-*", "Forwarded", "X-Real-Ip", "X-Auth-*", "X-User*", "X-Remote-*")
+_ENCODE = """		encode {
+			gzip
+			minimum_length 1024
+			match {
+				header Content-Type text/html*
+				header Content-Type text/css*
+				header Content-Type text/javascript*
+				header Content-Type application/javascript*
+				header Content-Type application/json*
+				header Content-Type image/svg+xml*
+			}
+		}
+"""
 DIAL_SECONDS = 3
 GATE_SECONDS = 10
 
@@ -116,19 +129,7 @@ http://{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
 	route {{
 {_strip_forged()}{_font(plan)}{assets}
-		encode {{
-			gzip
-			minimum_length 1024
-			match {{
-				header Content-Type text/html*
-				header Content-Type text/css*
-				header Content-Type text/javascript*
-				header Content-Type application/javascript*
-				header Content-Type application/json*
-				header Content-Type image/svg+xml*
-			}}
-		}}
-		reverse_proxy {_dial(plan.web_socket)} {{
+{_ENCODE}		reverse_proxy {_dial(plan.web_socket)} {{
 			transport http {{
 				dial_timeout {DIAL_SECONDS}s
 				keepalive 60s

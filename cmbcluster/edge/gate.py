@@ -35,6 +35,12 @@ _TEXT: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
 )
 _HeaderList = list[tuple[bytes, bytes]]
+RETRY_SECONDS = b"5"
+_REFUSALS = {
+    Verdict.LAUNCHING: (pages.launching, b"This environment is on its way. Try again in a few seconds."),
+    Verdict.AT_REST: (pages.at_rest, b"This environment is not running. Start it from its page."),
+    Verdict.UNSEEN: (pages.unseen, b"We cannot see this environment at the moment. Try again in a few seconds."),
+}
 
 
 class Access(Protocol):
@@ -184,27 +190,16 @@ class Gate:
 
     async def _refuse(self, request: Request, answer: GateAnswer, send: Send) -> None:
         environment = answer.environment
-        if answer.verdict is Verdict.NOT_YOURS or environment is None:
-            unknown = answer.verdict is not Verdict.NOT_YOURS
-            if unknown:
-                await self._unreachable(request, send)
-                return
-            page, status = pages.not_yours(host=request.host, home=self._home), 404
-            words = b"There is no such environment, or it is not yours."
-        else:
-            draw = {Verdict.LAUNCHING: pages.launching, Verdict.AT_REST: pages.at_rest}.get(
-                answer.verdict, pages.unseen
-            )
-            page, status = draw(environment, host=request.host, home=self._home), 503
-            words = {
-                Verdict.LAUNCHING: b"This environment is on its way. Try again in a few seconds.",
-                Verdict.AT_REST: b"This environment is not running. Start it from its page.",
-            }.get(answer.verdict, b"We cannot see this environment at the moment. Try again in a few seconds.")
-        retry: _HeaderList = [(b"retry-after", b"5")] if status == 503 else []
-        if request.wants_page:
-            await _reply(send, status, page, (*HEADERS, *retry))
-        else:
-            await _reply(send, status, words, (*_TEXT, *retry))
+        if answer.verdict is Verdict.NOT_YOURS:
+            page = pages.not_yours(host=request.host, home=self._home)
+            await _say(request, send, 404, page, b"There is no such environment, or it is not yours.")
+            return
+        if environment is None:
+            # A pass without an address, or a verdict without its environment: nothing to show.
+            await self._unreachable(request, send)
+            return
+        draw, words = _REFUSALS.get(answer.verdict, _REFUSALS[Verdict.UNSEEN])
+        await _say(request, send, 503, draw(environment, host=request.host, home=self._home), words)
 
     async def _enter(self, request: Request, send: Send) -> None:
         """Swap a one-time code for this host's own cookie."""
@@ -234,15 +229,20 @@ class Gate:
         await _reply(send, 303, b"", headers)
 
     async def _unreachable(self, request: Request, send: Send) -> None:
-        retry = (b"retry-after", b"5")
-        if request.wants_page:
-            page = pages.no_answer(host=request.host, home=self._home)
-            await _reply(send, 503, page, (*HEADERS, retry))
-        else:
-            await _reply(send, 503, b"The environment did not answer. Try again in a few seconds.", (*_TEXT, retry))
+        page = pages.no_answer(host=request.host, home=self._home)
+        await _say(request, send, 503, page, b"The environment did not answer. Try again in a few seconds.")
 
     async def _nothing_here(self, _request: Request, send: Send) -> None:
         await _reply(send, 404, b"There is nothing at this address.", _TEXT)
+
+
+async def _say(request: Request, send: Send, status: int, page: bytes, words: bytes) -> None:
+    """A page for a person, a sentence for a program."""
+    retry: _HeaderList = [(b"retry-after", RETRY_SECONDS)] if status == 503 else []
+    if request.wants_page:
+        await _reply(send, status, page, (*HEADERS, *retry))
+    else:
+        await _reply(send, status, words, (*_TEXT, *retry))
 
 
 async def _reply(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:

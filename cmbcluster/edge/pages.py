@@ -96,7 +96,9 @@ def _progress(stage: StageView) -> tuple[str, str]:
         words = f"{stage.done / 1e6:.0f} of {stage.total / 1e6:.0f} MB"
     else:
         words = f"{stage.done} of {stage.total} {stage.unit}".strip()
-    bar = f'<progress max="{stage.total}" value="{min(stage.done, stage.total)}" aria-label="{words}"></progress>'
+    bar = (
+        f'<progress max="{stage.total}" value="{min(stage.done, stage.total)}" aria-label="{escape(words)}"></progress>'
+    )
     return f", {words}", bar
 
 

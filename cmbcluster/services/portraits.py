@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cmbcluster.db.database import Work
-from cmbcluster.db.models import Environment, LaunchStage
+from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.tiers import Limits
@@ -49,17 +49,16 @@ async def portraits(work: Work, rows: Sequence[Environment], frame: Frame) -> tu
     names = await work.applications.names()
     stages = await work.environments.stages_of([(row.id, row.run) for row in rows])
     usuals = {key: await usual_of(work, key) for key in {row.application_id for row in rows}}
-    packages = {}
+    locks: dict[str, PackageLock | None] = {}
     for digest in {row.lock_digest for row in rows if row.lock_digest}:
-        lock = await work.environments.lock_by_digest(digest)
-        packages[digest] = lock.packages if lock else 0
+        locks[digest] = await work.environments.lock_by_digest(digest)
     return tuple(
         _portrait(
             row,
             stages.get(row.id, ()),
             usuals[row.application_id],
             names.get(row.application_id, (row.application_id, "custom")),
-            packages.get(row.lock_digest or "", 0),
+            locks.get(row.lock_digest or ""),
             frame,
         )
         for row in rows
@@ -71,7 +70,7 @@ def _portrait(
     stages: tuple[LaunchStage, ...],
     times: Usual,
     application: tuple[str, str],
-    packages: int,
+    lock: PackageLock | None,
     frame: Frame,
 ) -> EnvironmentView:
     deadline_at = deadline_of(row) if row.phase in (Phase.RUNNING, Phase.UNKNOWN) else None
@@ -99,15 +98,21 @@ def _portrait(
         can_extend=extends_to is not None,
         extends_to=extends_to,
         reason=_reason(row),
-        source=PythonSource.from_dict(row.source),
+        source=_source(row, lock),
         program=Program.from_dict(row.program),
         lock_digest=row.lock_digest or "",
-        lock_packages=packages,
+        lock_packages=lock.packages if lock else 0,
         protection=ProtectionView(**row.protection) if row.protection else None,
         stages=tuple(_stage(stage, times) for stage in stages),
         workspace_bytes=row.measured_bytes,
         workspace_measured_at=row.measured_at,
     )
+
+
+def _source(row: Environment, lock: PackageLock | None) -> PythonSource:
+    """The source, with the one Python it is locked to in place of the range it may have allowed."""
+    source = PythonSource.from_dict(row.source)
+    return replace(source, python=lock.python) if lock else source
 
 
 def _shown_phase(row: Environment) -> Phase:

@@ -68,8 +68,8 @@ class Acts(rx.State):
     async def run(self, command: str) -> Any:
         """What the palette or a toast chose, as ``act:id``."""
         act, _, raw_id = text(command, 80).partition(":")
-        handler = {"start": Acts.start, "stop": Acts.stop, "extend": Acts.extend}.get(act)
-        return handler(raw_id) if handler is not None else None  # type: ignore[call-arg, arg-type, return-value]
+        handlers: dict[str, Any] = {"start": Acts.start, "stop": Acts.stop, "extend": Acts.extend}
+        return handlers[act](raw_id) if act in handlers else None
 
     @rx.event
     @signed_in

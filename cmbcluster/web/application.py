@@ -1,5 +1,8 @@
 """The Reflex application put together: stylesheets, guard, what lies above pages, the pages."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 import logging
@@ -8,14 +11,14 @@ from typing import Any
 
 import reflex as rx
 from reflex.event import EventSpec
+from reflex_base.utils.imports import ImportVar
 from reflex_base.vars import VarData
 from reflex_base.vars.base import Var
-from reflex_base.utils.imports import ImportVar
 
+from cmbcluster.web.components.detail_page import environment_page
 from cmbcluster.web.components.layout import above_pages
 from cmbcluster.web.guard import Guard
 from cmbcluster.web.live import know_tabs
-from cmbcluster.web.components.detail_page import environment_page
 from cmbcluster.web.pages import activity, catalogue, environments, home, settings
 from cmbcluster.web.pages.environment import DetailState
 from cmbcluster.web.trouble import Trouble
@@ -31,7 +34,7 @@ FIRST = (
 
 
 def _heads() -> list[rx.Component]:
-    font = Var("interLatin", _var_data=VarData(imports={INTER: [ImportVar(tag="interLatin", is_default=True)]}))
+    font: Any = Var("interLatin", _var_data=VarData(imports={INTER: [ImportVar(tag="interLatin", is_default=True)]}))
     preload = {"as": "font", "type": "font/woff2", "crossOrigin": "anonymous"}
     return [
         rx.el.meta(name="color-scheme", content="light dark"),

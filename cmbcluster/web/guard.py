@@ -16,7 +16,7 @@ import reflex as rx
 from reflex.event import Event
 from reflex.state import BaseState, OnLoadInternalState, StateUpdate
 from reflex_base.registry import RegistrationContext
-from reflex_base.vars.base import FIELD_MARKER
+from reflex_base.vars.base import FIELD_MARKER  # type: ignore[attr-defined]
 
 from cmbcluster.domain.actors import Actor
 from cmbcluster.domain.gate import SESSION_COOKIE
@@ -71,6 +71,13 @@ def sign_in_path(path: str) -> str:
     return "/?next=" + quote(path, safe="")
 
 
+def _asked_for(state: BaseState) -> str:
+    """The page a tab is on, with what its address asks for."""
+    url = state.router.url
+    path = str(url.path).rstrip("/") or "/"
+    return f"{path}?{url.query}" if url.query else path
+
+
 class Guard(rx.Middleware):
     """Registered first; an update returned here ends the event before its handler runs."""
 
@@ -92,7 +99,7 @@ class Guard(rx.Middleware):
         if mark == PUBLIC:
             return None
         if actor is None:
-            return StateUpdate(events=Event.from_event_type(rx.redirect(sign_in_path(str(root.router.url.path)))))
+            return StateUpdate(events=Event.from_event_type(rx.redirect(sign_in_path(_asked_for(root)))))
         if mark == SIGNED_IN or mark == f"role:{actor.role}":
             return None
         return StateUpdate()
@@ -120,6 +127,6 @@ async def _bind(root: BaseState, actor: Actor | None) -> None:
     owner = await root.get_state(Owner)
     user_id = "" if actor is None else str(actor.user_id)
     if user_id and owner._user_id not in ("", user_id):
-        root.reset()
+        root.reset()  # type: ignore[no-untyped-call]
     if user_id:
         owner._user_id = user_id

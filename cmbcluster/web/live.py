@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -66,9 +67,10 @@ class Watch:
         clock = asyncio.get_running_loop()
         while True:
             if self._ring is None:
-                self._ring = asyncio.ensure_future(anext(self._rings))  # type: ignore[arg-type]
+                self._ring = asyncio.ensure_future(anext(self._rings))
             wait = min(LOOK_SECONDS, within or LOOK_SECONDS)
-            await asyncio.wait({self._ring, self._replaced}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {self._ring, self._replaced}
+            await asyncio.wait(waiting, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             if self._replaced.done():
                 return ""
             rang = self._ring.done()
@@ -89,7 +91,7 @@ class Watch:
         for _ in range(100):
             if self._ring is not None and not self._ring.done():
                 return
-            self._ring = asyncio.ensure_future(anext(self._rings))  # type: ignore[arg-type]
+            self._ring = asyncio.ensure_future(anext(self._rings))
             await asyncio.sleep(0)
 
     async def _still_there(self) -> bool:
@@ -136,14 +138,17 @@ async def watching(state: rx.State) -> AsyncIterator[Watch]:
             del _watchers[client]
 
 
-class Page(Generic[StateT, Facts]):
-    """How one page is filled. Subclasses say what to ask for and how to show it."""
+class Page(ABC, Generic[StateT, Facts]):
+    """How one page is filled. ``base`` holds what the frame asked for in the same turn."""
 
-    async def gather(self, actor: Actor, base: Base) -> Facts:
+    base: Base
+
+    @abstractmethod
+    async def gather(self, actor: Actor) -> Facts:
         """Ask the services for what the page shows."""
-        raise UserError("This page shows nothing.")
 
-    async def show(self, state: StateT, facts: Facts, base: Base) -> None:
+    @abstractmethod
+    async def show(self, state: StateT, facts: Facts) -> None:
         """Put it into the state; runs under the state's lock."""
 
     def pace(self) -> float | None:
@@ -180,8 +185,8 @@ async def follow(state: StateT, page: Page[StateT, Any]) -> Any:
 async def _look(state: StateT, page: Page[StateT, Any], watch: Watch) -> None:
     trouble, facts, base = "", None, None
     try:
-        base = await base_facts(watch.actor)
-        facts = await page.gather(watch.actor, base)
+        base = page.base = await base_facts(watch.actor)
+        facts = await page.gather(watch.actor)
     except UserError as wrong:
         trouble = str(wrong)
     except DependencyError:
@@ -195,4 +200,4 @@ async def _look(state: StateT, page: Page[StateT, Any], watch: Watch) -> None:
         if base is not None:
             show_shell(shell, base)
         if base is not None and facts is not None:
-            await page.show(state, facts, base)
+            await page.show(state, facts)

@@ -91,7 +91,7 @@ async def test_the_runtime_made_it_and_then_stopped_answering(platform: Platform
     for _ in range(3):
         try:
             await platform.settle()
-        except Exception as failed:  # noqa: BLE001
+        except Exception as failed:
             assert type(failed).__name__ == "RuntimeUnavailable"
     assert (await platform.parts.environments.get(ada, view.id)).phase is Phase.RUNNING
     assert len(platform.runtime.starts) == 1

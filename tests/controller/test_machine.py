@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -60,9 +60,7 @@ class EnvironmentMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.platform: Platform = self.run(
-            self.stack.enter_async_context(open_platform(Path(self.folder.name)))
-        )
+        self.platform: Platform = self.run(self.stack.enter_async_context(open_platform(Path(self.folder.name))))
         self.actors: dict[str, Actor] = {who: self.run(self.platform.sign_in(who)) for who in ("ada", "elena")}
 
     def teardown(self) -> None:
@@ -140,10 +138,8 @@ class EnvironmentMachine(RuleBasedStateMachine):
                 raise Killed
 
         self.run(self.platform.forget_controller())
-        try:
+        with suppress(Killed, DependencyError):
             self.run(self.platform.settle(reach))
-        except (Killed, DependencyError):
-            pass
         self.run(self.platform.forget_controller())
 
     @rule(down=st.booleans())

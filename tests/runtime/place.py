@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -123,9 +124,8 @@ def left_over(data: Path) -> list[str]:
             found.append(f"process {process.info['pid']}: {words[:120]}")
     found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(data) in line]
     slugs = {folder.name for folder in (data / "environments").glob("*")} if data.exists() else set()
-    for group in Path("/sys/fs/cgroup").glob("*/**/cmb-*"):
-        if any(group.name.startswith(f"cmb-{slug}") for slug in slugs):
-            found.append(f"control group {group}")
+    owner = hashlib.sha256(str(data).encode()).hexdigest()[:8]
+    found += [f"control group {group}" for group in Path("/sys/fs/cgroup").glob(f"**/cmb-{owner}-*")]
     return found + [f"environment {slug}" for slug in sorted(slugs)]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cmbcluster.domain.lifecycle import StopReason
-from cmbcluster.runtime.local import limits, machine
+from cmbcluster.runtime.local import limits, machine, supervisor
 from cmbcluster.runtime.local.process_tree import descendants, start_ticks
 from cmbcluster.runtime.local.runtime import LocalRuntime
 from cmbcluster.runtime.port import Sight, Spec
@@ -61,7 +61,7 @@ async def runtime(request: pytest.FixtureRequest, data: Path) -> AsyncIterator[L
 @pytest.fixture
 async def measured(data: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalRuntime]:
     """A runtime on a machine with neither systemd nor writable control groups."""
-    monkeypatch.setattr(machine, "probe_limits", lambda: limits.Limiter(limits.MEASURED))
+    monkeypatch.setattr(limits, "probe_limits", lambda: limits.Limiter(limits.MEASURED))
     opened = LocalRuntime(settings_for(data))
     await opened.open()
     yield opened
@@ -215,8 +215,6 @@ async def test_a_supervisor_is_not_started_twice(runtime: LocalRuntime) -> None:
     await runtime.start(spec)
     await until(runtime, spec.ref, Sight.RUNNING)
     folder = next(iter(status_files(runtime, spec))).parent
-    from cmbcluster.runtime.local import supervisor
-
     again = subprocess.run([sys.executable, "-I", "-S", supervisor.__file__, str(folder)], check=False, timeout=10)
     assert again.returncode == 75
     assert (await runtime.look(spec.ref)).sight is Sight.RUNNING
@@ -243,7 +241,11 @@ async def test_shell_characters_are_only_characters(runtime: LocalRuntime) -> No
 
 
 async def test_the_log_stays_small_and_keeps_the_newest(runtime: LocalRuntime, data: Path) -> None:
-    talk = "for n in range(20000): print('line', n)\nprint('x' * 30000)\nprint('\\x1b[31mred\\x1b[0m 10%\\r20%\\rdone', flush=True)\n"
+    talk = """
+for n in range(20000): print('line', n)
+print('x' * 30000)
+print('\\x1b[31mred\\x1b[0m 10%\\r20%\\rdone', flush=True)
+"""
     spec = make_spec("talkative", python(talk + SERVER, "{port}"))
     await runtime.start(spec)
     await until(runtime, spec.ref, Sight.RUNNING)

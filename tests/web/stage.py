@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid5
@@ -67,11 +67,56 @@ def source(*requirements: str, python: str = "3.12", as_of: str = "") -> PythonS
 
 
 APPLICATIONS = (
-    ("jupyterlab", "JupyterLab", "Notebooks", "jupyter", "medium", 20.0, (), "Notebooks, terminals and a file browser, with healpy, CAMB and getdist installed."),  # noqa: E501
-    ("cmbagent", "CMBAgent", "Agents", "agent", "medium", 60.0, ("OPENAI_API_KEY",), "A team of agents that plans, codes and checks a cosmology analysis with you."),  # noqa: E501
-    ("denario", "Denario", "Agents", "denario", "large", 50.0, ("OPENAI_API_KEY", "GOOGLE_API_KEY"), "From data description to idea, methods, results and a paper draft."),  # noqa: E501
-    ("cmb-explorer", "CMB explorer", "Maps", "explorer", "small", 5.0, (), "CAMB spectra with sliders, and a map of the sky to look at. Enjoyed in the first minute."),  # noqa: E501
-    ("custom", "Custom", "Your own", "custom", "medium", None, (), "Your own packages and start command. It must answer on one port."),  # noqa: E501
+    (
+        "jupyterlab",
+        "JupyterLab",
+        "Notebooks",
+        "jupyter",
+        "medium",
+        20.0,
+        (),
+        "Notebooks, terminals and a file browser, with healpy, CAMB and getdist installed.",
+    ),
+    (
+        "cmbagent",
+        "CMBAgent",
+        "Agents",
+        "agent",
+        "medium",
+        60.0,
+        ("OPENAI_API_KEY",),
+        "A team of agents that plans, codes and checks a cosmology analysis with you.",
+    ),
+    (
+        "denario",
+        "Denario",
+        "Agents",
+        "denario",
+        "large",
+        50.0,
+        ("OPENAI_API_KEY", "GOOGLE_API_KEY"),
+        "From data description to idea, methods, results and a paper draft.",
+    ),
+    (
+        "cmb-explorer",
+        "CMB explorer",
+        "Maps",
+        "explorer",
+        "small",
+        5.0,
+        (),
+        "CAMB spectra with sliders, and a map of the sky to look at. Enjoyed in the first minute.",
+    ),
+    (
+        "custom",
+        "Custom",
+        "Your own",
+        "custom",
+        "medium",
+        None,
+        (),
+        "Your own packages and start command. It must answer on one port.",
+    ),
 )
 
 
@@ -85,7 +130,9 @@ def application(row: tuple[Any, ...]) -> ApplicationView:
 CATALOGUE = tuple(application(row) for row in APPLICATIONS)
 
 
-def stage(name: Stage, start: datetime | None, took: float | None, usual: float | None = None, **more: Any) -> StageView:
+def stage(
+    name: Stage, start: datetime | None, took: float | None, usual: float | None = None, **more: Any
+) -> StageView:
     """One stage; ``took`` None means under way (or waiting, without a start)."""
     end = start + timedelta(seconds=took) if start is not None and took is not None else None
     values = {"done": 0, "total": None, "unit": "", "detail": "", "failed": False} | more
@@ -157,13 +204,22 @@ def building(now: datetime) -> EnvironmentView:
     stages = (
         stage(Stage.QUEUED, asked, 0.4, 0.5),
         stage(Stage.RESOLVING, asked + timedelta(seconds=0.4), 2.1, 2.5, detail="118 packages"),
-        stage(Stage.DOWNLOADING, asked + timedelta(seconds=2.5), None, 52.0, done=249 * MIB, total=402 * MIB, unit="bytes"),
+        stage(
+            Stage.DOWNLOADING, asked + timedelta(seconds=2.5), None, 52.0, done=249 * MIB, total=402 * MIB, unit="bytes"
+        ),
         stage(Stage.INSTALLING, None, None, 9.0),
         stage(Stage.STARTING, None, None, 7.0),
         stage(Stage.PORT, None, None, 3.0),
     )
     return environment(
-        "act-dr6-lensing", "cmbagent", Phase.PULLING, now, asked_at=asked, phase_since=asked, stages=stages, workspace_bytes=None
+        "act-dr6-lensing",
+        "cmbagent",
+        Phase.PULLING,
+        now,
+        asked_at=asked,
+        phase_since=asked,
+        stages=stages,
+        workspace_bytes=None,
     )
 
 
@@ -182,7 +238,10 @@ def failed(now: datetime) -> EnvironmentView:
         stage(Stage.STARTING, at, 14.2, failed=True, detail="stopped by the memory limit"),
     )
     reason = ReasonView(
-        StopReason.MEMORY, "It ran out of memory while starting.", "Start it with 4 GiB. Its workspace is untouched.", tail
+        StopReason.MEMORY,
+        "It ran out of memory while starting.",
+        "Start it with 4 GiB. Its workspace is untouched.",
+        tail,
     )
     return environment(
         "desi-dr2-bao-chains",
@@ -209,26 +268,49 @@ def elenas(now: datetime, ending: bool) -> list[EnvironmentView]:
         building(now),
         failed(now),
         environment(
-            "spt3g-foregrounds", "cmb-explorer", Phase.STOPPED, now, asked_at=rested, phase_since=rested,
-            reason=ReasonView(asked, "You stopped it.", "Start it again whenever you like.", ""), workspace_bytes=int(12.6 * GIB),
+            "spt3g-foregrounds",
+            "cmb-explorer",
+            Phase.STOPPED,
+            now,
+            asked_at=rested,
+            phase_since=rested,
+            reason=ReasonView(asked, "You stopped it.", "Start it again whenever you like.", ""),
+            workspace_bytes=int(12.6 * GIB),
         ),
         environment(
-            "s4-forecasts", "jupyterlab", Phase.STOPPED, now, asked_at=now - timedelta(days=4), phase_since=now - timedelta(days=4),
-            reason=ReasonView(StopReason.DEADLINE, "Its time ran out.", "Start it again.", ""), workspace_bytes=int(31.2 * GIB),
+            "s4-forecasts",
+            "jupyterlab",
+            Phase.STOPPED,
+            now,
+            asked_at=now - timedelta(days=4),
+            phase_since=now - timedelta(days=4),
+            reason=ReasonView(StopReason.DEADLINE, "Its time ran out.", "Start it again.", ""),
+            workspace_bytes=int(31.2 * GIB),
         ),
         environment(
-            "so-lat-maps", "jupyterlab", Phase.UNKNOWN, now, last_seen_at=now - timedelta(seconds=95),
-            running_since=now - timedelta(hours=1), asked_at=now - timedelta(hours=1, minutes=1),
+            "so-lat-maps",
+            "jupyterlab",
+            Phase.UNKNOWN,
+            now,
+            last_seen_at=now - timedelta(seconds=95),
+            running_since=now - timedelta(hours=1),
+            asked_at=now - timedelta(hours=1, minutes=1),
         ),
-    ]  # fmt: skip
+    ]
     if ending:
         for name, left in (("litebird-beams", 860), ("quijote-mocks", 263)):
             since = now - timedelta(seconds=3600 - left)
             made.append(
                 environment(
-                    name, "cmb-explorer", Phase.RUNNING, now, running_since=since, uptime_seconds=3600,
-                    can_extend=name == "litebird-beams", protection=SANDBOX,
-                )  # fmt: skip
+                    name,
+                    "cmb-explorer",
+                    Phase.RUNNING,
+                    now,
+                    running_since=since,
+                    uptime_seconds=3600,
+                    can_extend=name == "litebird-beams",
+                    protection=SANDBOX,
+                )
             )
     return made
 
@@ -254,7 +336,9 @@ class Platform:
         for person in PEOPLE:
             tier = Tier.FREE if person.id == "ada" else Tier.PREMIUM
             role = Role.ADMIN if person.id == "ravi" else Role.USER
-            actor = Actor(ActorKind.PERSON, key(person.id), person.name, role, tier, key(f"{person.id} session"), "127.0.0.1")
+            actor = Actor(
+                ActorKind.PERSON, key(person.id), person.name, role, tier, key(f"{person.id} session"), "127.0.0.1"
+            )
             self.accounts_by_token[person.id] = Account(actor, f"{person.id}@example.org")
         elena = self.accounts_by_token["elena"]
         elena.environments = elenas(self.now, ending)
@@ -262,31 +346,53 @@ class Platform:
 
     def _remember(self, account: Account) -> None:
         rows = (
-            (0.5, "launched", "act-dr6-lensing", ""), (14, "failed", "desi-dr2-bao-chains", "It ran out of memory while starting."),
-            (14.4, "launched", "desi-dr2-bao-chains", ""), (60, "opened", "planck-lowl-anomalies", ""),
-            (138, "running", "planck-lowl-anomalies", "Ready after 47 s"), (139, "launched", "planck-lowl-anomalies", ""),
-            (140, "signed_in", "", "Chromium on Linux"), (4400, "stopping", "spt3g-foregrounds", ""),
-        )  # fmt: skip
+            (0.5, "launched", "act-dr6-lensing", ""),
+            (14, "failed", "desi-dr2-bao-chains", "It ran out of memory while starting."),
+            (14.4, "launched", "desi-dr2-bao-chains", ""),
+            (60, "opened", "planck-lowl-anomalies", ""),
+            (138, "running", "planck-lowl-anomalies", "Ready after 47 s"),
+            (139, "launched", "planck-lowl-anomalies", ""),
+            (140, "signed_in", "", "Chromium on Linux"),
+            (4400, "stopping", "spt3g-foregrounds", ""),
+        )
         for minutes, kind, name, detail in rows:
             self._note(account, kind, name, detail, at=self.now - timedelta(minutes=minutes))
         account.activity.sort(key=lambda a: a.at, reverse=True)
         failed_id = key("desi-dr2-bao-chains")
         account.notices = [
             NoticeView(
-                key("n1"), self.now - timedelta(minutes=14), "failed", failed_id, "desi-dr2-bao-chains",
-                "desi-dr2-bao-chains ran out of memory while starting.", True,
+                key("n1"),
+                self.now - timedelta(minutes=14),
+                "failed",
+                failed_id,
+                "desi-dr2-bao-chains",
+                "desi-dr2-bao-chains ran out of memory while starting.",
+                True,
             ),
             NoticeView(
-                key("n2"), self.now - timedelta(days=4), "warned", key("s4-forecasts"), "s4-forecasts",
-                "s4-forecasts stops in 15 min.", False,
+                key("n2"),
+                self.now - timedelta(days=4),
+                "warned",
+                key("s4-forecasts"),
+                "s4-forecasts",
+                "s4-forecasts stops in 15 min.",
+                False,
             ),
-        ]  # fmt: skip
+        ]
 
     def _note(self, account: Account, kind: str, name: str, detail: str = "", at: datetime | None = None) -> None:
         row = ActivityView(
-            key(f"{kind}{name}{len(account.activity)}"), at or datetime.now(UTC), kind, "", key(name) if name else None,
-            name, detail, "failed" if kind == "failed" else "ok", "127.0.0.1", "3f9a1c22d4e5b6a7",
-        )  # fmt: skip
+            key(f"{kind}{name}{len(account.activity)}"),
+            at or datetime.now(UTC),
+            kind,
+            "",
+            key(name) if name else None,
+            name,
+            detail,
+            "failed" if kind == "failed" else "ok",
+            "127.0.0.1",
+            "3f9a1c22d4e5b6a7",
+        )
         account.activity.insert(0, row)
 
     def account(self, actor: Actor) -> Account:
@@ -325,12 +431,19 @@ class Platform:
         now = datetime.now(UTC)
         here = actor.session_id or key("s")
         return (
-            SessionView(here, now - timedelta(hours=2), now, now + timedelta(hours=10), "Chromium on Linux", "127.0.0.1", True),
             SessionView(
-                key("other"), now - timedelta(days=1), now - timedelta(minutes=22), now + timedelta(hours=3), "Firefox on macOS",
-                "127.0.0.1", False,
+                here, now - timedelta(hours=2), now, now + timedelta(hours=10), "Chromium on Linux", "127.0.0.1", True
             ),
-        )  # fmt: skip
+            SessionView(
+                key("other"),
+                now - timedelta(days=1),
+                now - timedelta(minutes=22),
+                now + timedelta(hours=3),
+                "Firefox on macOS",
+                "127.0.0.1",
+                False,
+            ),
+        )
 
     async def end(self, actor: Actor, session_id: UUID) -> None:
         self._note(self.account(actor), "session_ended", "")
@@ -363,9 +476,21 @@ class Platform:
         raise NotFound("There is no such environment, or it is not yours.", "Go to Home.")
 
     async def page(
-        self, actor: Actor, *, search: str = "", phase: str = "", sort: str = "-asked_at", offset: int = 0, limit: int = 25
+        self,
+        actor: Actor,
+        *,
+        search: str = "",
+        phase: str = "",
+        sort: str = "-asked_at",
+        offset: int = 0,
+        limit: int = 25,
     ) -> EnvironmentPage:
-        kinds = {"running": {Phase.RUNNING, Phase.UNKNOWN}, "launching": LAUNCHING, "stopped": {Phase.STOPPED}, "failed": {Phase.FAILED}}
+        kinds = {
+            "running": {Phase.RUNNING, Phase.UNKNOWN},
+            "launching": LAUNCHING,
+            "stopped": {Phase.STOPPED},
+            "failed": {Phase.FAILED},
+        }
         rows = [v for v in self.account(actor).environments if search.lower() in v.name]
         rows = [v for v in rows if not phase or v.phase in kinds.get(phase, ())]
         rows.sort(key=lambda v: getattr(v, sort.lstrip("-")), reverse=sort.startswith("-"))
@@ -375,14 +500,18 @@ class Platform:
         name, now = clean_name(order.name), datetime.now(UTC)
         limits = await self.limits(actor)
         if limits.running >= limits.limits.running_at_once:
-            raise QuotaExceeded(f"You have {limits.running} of {limits.limits.running_at_once} running.", "Stop one, then launch this.")
+            raise QuotaExceeded(
+                f"You have {limits.running} of {limits.limits.running_at_once} running.", "Stop one, then launch this."
+            )
         if order.custom is not None:
             check_requirements(order.custom.requirements)
             check_python(order.custom.python)
             check_command(order.custom.command)
             check_port(order.custom.port)
         stages = (stage(Stage.QUEUED, now, None),)
-        view = environment(name, order.application_id, Phase.QUEUED, now, asked_at=now, stages=stages, workspace_bytes=None)
+        view = environment(
+            name, order.application_id, Phase.QUEUED, now, asked_at=now, stages=stages, workspace_bytes=None
+        )
         self.account(actor).environments.append(view)
         self._note(self.account(actor), "launched", name)
         await self.ring(actor)
@@ -400,10 +529,14 @@ class Platform:
     async def start(self, actor: Actor, environment_id: UUID, *, size: str = "") -> EnvironmentView:
         now = datetime.now(UTC)
         stages = (stage(Stage.QUEUED, now, None),)
-        return await self.change(actor, environment_id, "started", phase=Phase.QUEUED, asked_at=now, stages=stages, reason=None)
+        return await self.change(
+            actor, environment_id, "started", phase=Phase.QUEUED, asked_at=now, stages=stages, reason=None
+        )
 
     async def stop(self, actor: Actor, environment_id: UUID) -> EnvironmentView:
-        return await self.change(actor, environment_id, "stopping", phase=Phase.STOPPING, deadline_at=None, can_extend=False)
+        return await self.change(
+            actor, environment_id, "stopping", phase=Phase.STOPPING, deadline_at=None, can_extend=False
+        )
 
     async def extend(self, actor: Actor, environment_id: UUID) -> EnvironmentView:
         view = await self.get(actor, environment_id)
@@ -424,9 +557,18 @@ class Platform:
     # ---- activity, notices, insight ----
 
     async def activity_page(
-        self, actor: Actor, *, environment_id: UUID | None = None, kind: str = "", search: str = "", offset: int = 0, limit: int = 25
+        self,
+        actor: Actor,
+        *,
+        environment_id: UUID | None = None,
+        kind: str = "",
+        search: str = "",
+        offset: int = 0,
+        limit: int = 25,
     ) -> ActivityPage:
-        rows = [a for a in self.account(actor).activity if kind in ("", a.kind) and search.lower() in a.environment_name]
+        rows = [
+            a for a in self.account(actor).activity if kind in ("", a.kind) and search.lower() in a.environment_name
+        ]
         rows = [a for a in rows if environment_id in (None, a.environment_id)]
         return ActivityPage(tuple(rows[offset : offset + limit]), len(rows), offset)
 
@@ -446,11 +588,15 @@ class Platform:
             lines = view.reason.log_tail.splitlines()
         else:
             lines = [
-                "planner    step 4 of 7: low-ℓ power in masked quadrants", "engineer   reading planck/pr4/smica_2048_full.fits (0.6 GiB)",
-                "debug      anafast nside=2048 lmax=1536, 12.4 s", "engineer   S₁/₂ = 1 209 μK⁴   ΛCDM mean 35 400   p = 0.4 %",
-                "warning    rate limit reached, trying again in 8 s (1 of 5)", "literature 11 papers found, 4 new",
-                "engineer   bootstrap over 10 000 skies: 38 % done", "engineer   wrote results/s12_hist.png",
-            ]  # fmt: skip
+                "planner    step 4 of 7: low-ℓ power in masked quadrants",
+                "engineer   reading planck/pr4/smica_2048_full.fits (0.6 GiB)",
+                "debug      anafast nside=2048 lmax=1536, 12.4 s",
+                "engineer   S₁/₂ = 1 209 μK⁴   ΛCDM mean 35 400   p = 0.4 %",
+                "warning    rate limit reached, trying again in 8 s (1 of 5)",
+                "literature 11 papers found, 4 new",
+                "engineer   bootstrap over 10 000 skies: 38 % done",
+                "engineer   wrote results/s12_hist.png",
+            ]
         begin = self.now - timedelta(seconds=90)
         for number, line in enumerate(lines):
             yield LogLine(begin + timedelta(seconds=11 * number), line, 80 * (number + 1))
@@ -477,10 +623,17 @@ class Platform:
             sessions=s(find=self.find, mine=self.mine, end=self.end, end_others=self.end_others),
             catalogue=s(applications=self.applications, categories=self.categories, application=self.application),
             environments=s(
-                get=self.get, page=self.page, launch=self.launch, start=self.start, stop=self.stop, extend=self.extend,
-                rename=self.rename, update=self.update, delete=self.delete,
+                get=self.get,
+                page=self.page,
+                launch=self.launch,
+                start=self.start,
+                stop=self.stop,
+                extend=self.extend,
+                rename=self.rename,
+                update=self.update,
+                delete=self.delete,
             ),
             activity=s(page=self.activity_page, kinds=self.kinds),
             notices=s(recent=self.recent, mark_read=self.mark_read),
             insights=s(logs=self.logs, usage=self.usage),
-        )  # fmt: skip
+        )

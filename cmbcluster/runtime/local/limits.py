@@ -7,6 +7,7 @@ attempt does. This module must never set a limit on the platform itself.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import math
 import os
@@ -14,7 +15,7 @@ import shutil
 import subprocess  # the probes move a real process
 import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cmbcluster.runtime.port import Spec
@@ -39,15 +40,20 @@ class Plan:
 
 @dataclass(frozen=True)
 class Limiter:
-    """How this machine holds limits. ``parents``: where control groups are made, by controller."""
+    """How this machine holds limits.
+
+    ``parents``: where control groups are made, by controller. ``owner`` sets our groups
+    apart from those of another platform on this machine.
+    """
 
     by: str
     parents: tuple[tuple[str, Path], ...] = ()
     unified: bool = False
+    owner: str = ""
 
     def plan(self, spec: Spec) -> Plan:
         """Prepare the limits of one run; control groups exist afterwards."""
-        name = f"{PREFIX}{spec.ref.slug}-{spec.ref.generation}"
+        name = f"{PREFIX}{self.owner}-{spec.ref.slug}-{spec.ref.generation}"
         if self.by == SYSTEMD:
             return Plan(SYSTEMD, prefix=systemd_words(spec, name))
         if self.by == CGROUP:
@@ -55,11 +61,10 @@ class Limiter:
         return Plan(MEASURED, cpus=_some_cpus(spec))
 
     def sweep(self, alive: set[str]) -> None:
-        """Remove groups no living run uses. ``alive`` holds their paths."""
+        """Remove groups of ours that no living run uses. ``alive`` holds the paths of those that do."""
         for parent in {parent for _, parent in self.parents}:
-            for folder in parent.glob(f"{PREFIX}*"):
+            for folder in parent.glob(f"{PREFIX}{self.owner}-*"):
                 if str(folder) not in alive:
-                    # A group with a process in it belongs to another platform on this machine.
                     with contextlib.suppress(OSError):
                         folder.rmdir()
 
@@ -84,8 +89,13 @@ def systemd_words(spec: Spec, name: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def limiter_for(data_dir: Path) -> Limiter:
+    """The best way of this machine for the platform with this data. Blocking, some milliseconds."""
+    return replace(probe_limits(), owner=hashlib.sha256(str(data_dir).encode()).hexdigest()[:8])
+
+
 def probe_limits() -> Limiter:
-    """The best way of this machine. Blocking; takes some milliseconds, seconds with a sick systemd."""
+    """The best way of this machine. Takes seconds with a sick systemd."""
     if sys.platform != "linux":
         return Limiter(MEASURED)
     if os.geteuid() != 0 and _systemd_works():

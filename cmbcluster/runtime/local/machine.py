@@ -23,7 +23,7 @@ from cmbcluster.runtime.local.isolation import (
     check_level,
     probe,
 )
-from cmbcluster.runtime.local.limits import Limiter, probe_limits
+from cmbcluster.runtime.local.limits import Limiter, limiter_for
 from cmbcluster.runtime.local.run_folder import EnvironmentFolder
 from cmbcluster.runtime.port import Spec
 from cmbcluster.settings import Settings
@@ -132,7 +132,7 @@ async def open_machine(settings: Settings, at_level: str | None) -> Machine:
     await asyncio.to_thread(tool.prepare)
     builds = Builds(settings, tool)
     await asyncio.to_thread(builds.prepare)
-    isolation, limiter = await asyncio.gather(probe(tool.account), asyncio.to_thread(probe_limits))
+    isolation, limiter = await asyncio.gather(probe(tool.account), asyncio.to_thread(limiter_for, tool.data_dir))
     if at_level is not None:
         isolation = lowered(isolation, at_level)
     check_level(isolation, settings.local_isolation)

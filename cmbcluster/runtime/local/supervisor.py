@@ -253,6 +253,10 @@ def become_program(launch: dict[str, Any], output: int) -> None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.umask(0o022)
         os.chdir(launch["folder"])
+    except OSError as wrong:
+        os.write(2, f"The program could not be prepared: {wrong}\n".encode())
+        os._exit(126)
+    try:
         os.execvpe(launch["argv"][0], launch["argv"], launch["environment"])  # noqa: S606 — no shell is wanted
     except OSError as wrong:
         os.write(2, f"supervisor: {launch['argv'][0]}: {wrong.strerror}\n".encode())

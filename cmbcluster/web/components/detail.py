@@ -1,5 +1,8 @@
 """The parts of an environment's page: waterfall, reason, time left, facts, protection."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,6 +23,8 @@ from cmbcluster.web.components.kit import (
     turning,
 )
 from cmbcluster.web.js.parts import Copy, Countdown, Elapsed, LogView, Usage, When
+
+ACTS: Any = Acts  # Reflex turns its attributes into Vars
 
 
 def _bar(a: Any, w: Any, cls: Any = "") -> rx.Component:
@@ -55,7 +60,10 @@ def _lane(lane: Any, tick: Any) -> rx.Component:
 
 def launch_card(fall: Any, title: str = "Launch") -> rx.Component:
     """The waterfall of a launch."""
-    axis = lambda t: rx.el.span(t.text, custom_attrs=css_vars(a=f"{t.at}%"), key=t.text)  # noqa: E731
+
+    def axis(t: Any) -> rx.Component:
+        return rx.el.span(t.text, custom_attrs=css_vars(a=f"{t.at}%"), key=t.text)
+
     usual = rx.cond(
         fall.has_usual,
         rx.el.span(
@@ -109,7 +117,7 @@ def time_card(row: Any, about: Any) -> rx.Component:
                     "Extend",
                     rx.cond(about.extends_to > 0, When.create(at=about.extends_to, form="soon", before="to ")),
                     cls="sm push",
-                    on_click=Acts.extend(row.id),
+                    on_click=ACTS.extend(row.id),
                     custom_attrs={"data-do": "e"},
                 ),
                 rx.el.span("It cannot be extended further now.", class_name="push xs three"),
@@ -160,7 +168,10 @@ def log_card(state: Any, tall: bool = False) -> rx.Component:
 
 def tail_card(state: Any) -> rx.Component:
     """The last lines before the end."""
-    line = lambda t: rx.el.p(rx.el.span(t.text), class_name=t.tone)  # noqa: E731
+
+    def line(t: Any) -> rx.Component:
+        return rx.el.p(rx.el.span(t.text), class_name=t.tone)
+
     return rx.cond(
         state.why.tail.length() > 0,
         card(
@@ -198,9 +209,12 @@ def _todo(strong: Any, more: Any, act: rx.Component) -> rx.Component:
 def why_card(state: Any) -> rx.Component:
     """Why it does not run, and what can be done, the best first."""
     why, row = state.why, state.row
-    again = lambda cls: button(  # noqa: E731
-        icon("retry", "s14"), "Try again", cls=cls, on_click=Acts.start(row.id, ""), custom_attrs={"data-do": "s"}
-    )
+
+    def again(cls: Any) -> rx.Component:
+        return button(
+            icon("retry", "s14"), "Try again", cls=cls, on_click=ACTS.start(row.id, ""), custom_attrs={"data-do": "s"}
+        )
+
     report = _todo(
         "Ask for help.",
         "The report holds times, sizes and the last log lines.",
@@ -212,7 +226,7 @@ def why_card(state: Any) -> rx.Component:
             _todo(
                 f"{why.bigger_words}.",
                 why.bigger_note,
-                button(icon("play", "s14"), why.bigger_words, cls="go", on_click=Acts.start(row.id, why.bigger)),
+                button(icon("play", "s14"), why.bigger_words, cls="go", on_click=ACTS.start(row.id, why.bigger)),
             ),
             _todo("Try again as it is.", "With the same size and packages.", again("sm")),
             report,
@@ -226,7 +240,7 @@ def why_card(state: Any) -> rx.Component:
         icon("play", "s14"),
         "Start again",
         cls="go mt16",
-        on_click=Acts.start(row.id, ""),
+        on_click=ACTS.start(row.id, ""),
         custom_attrs={"data-do": "s"},
     )
     return rx.el.section(

@@ -1,5 +1,8 @@
 """The page of one environment put together: head, tabs, and what each tab shows."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,7 +26,6 @@ from cmbcluster.web.components.detail import (
 from cmbcluster.web.components.environments import row_menu
 from cmbcluster.web.components.kit import (
     button,
-    card,
     empty,
     field,
     icon,
@@ -41,16 +43,21 @@ from cmbcluster.web.components.lists import foot
 from cmbcluster.web.js.parts import Copy, Form, When
 from cmbcluster.web.pages.environment import DetailState
 
-S = DetailState
+ACTS: Any = Acts  # Reflex turns its attributes into Vars
+
+S: Any = DetailState
 
 
 def _acts() -> rx.Component:
     row = S.row
-    stop = lambda text: button(text, on_click=Acts.stop(row.id), custom_attrs={"data-do": "s"})  # noqa: E731
+
+    def stop(text: Any) -> rx.Component:
+        return button(text, on_click=ACTS.stop(row.id), custom_attrs={"data-do": "s"})
+
     off = rx.el.button(icon("out"), "Open", type="button", disabled=True, class_name="btn go")
-    delete = button(icon("trash"), "Delete", on_click=Acts.ask_delete(row.id))
+    delete = button(icon("trash"), "Delete", on_click=ACTS.ask_delete(row.id))
     start = button(
-        icon("play"), "Start again", cls="go", on_click=Acts.start(row.id, ""), custom_attrs={"data-do": "s"}
+        icon("play"), "Start again", cls="go", on_click=ACTS.start(row.id, ""), custom_attrs={"data-do": "s"}
     )
     return rx.el.div(
         rx.match(
@@ -91,11 +98,13 @@ def _head() -> rx.Component:
 
 
 def _tabs() -> rx.Component:
-    one = lambda t: rx.cond(  # noqa: E731
-        t.on,
-        rx.el.a(t.text, href=t.href, custom_attrs={"aria-current": "page"}),
-        rx.el.a(t.text, href=t.href),
-    )
+    def one(t: Any) -> rx.Component:
+        return rx.cond(
+            t.on,
+            rx.el.a(t.text, href=t.href, custom_attrs={"aria-current": "page"}),
+            rx.el.a(t.text, href=t.href),
+        )
+
     return rx.el.nav(rx.foreach(S.tabs, one), class_name="tabs", aria_label="Environment")
 
 
@@ -120,7 +129,8 @@ def _main() -> rx.Component:
 def _aside() -> rx.Component:
     waits = note(
         icon("clock"),
-        f"Your {S.about.stops_after} begin when it runs, not now. You may close this page. We tell you when it is ready.",
+        f"Your {S.about.stops_after} begin when it runs, not now. ",
+        "You may close this page. We tell you when it is ready.",
     )
     return rx.el.aside(
         facts_card(S),
@@ -174,7 +184,7 @@ def _settings() -> rx.Component:
             class_name="sm two mt6",
         ),
         rx.el.div(
-            button(icon("retry"), "Update packages", on_click=Acts.update(row.id), disabled=~about.can_update),
+            button(icon("retry"), "Update packages", on_click=ACTS.update(row.id), disabled=~about.can_update),
             rx.cond(about.can_update, rx.fragment(), rx.el.span("Stop it first.", class_name="sm three")),
             class_name="row gap12 mt12",
         ),
@@ -187,9 +197,12 @@ def _settings() -> rx.Component:
         rx.el.p(
             "Ends it and removes its address and log. You choose whether its workspace stays.", class_name="sm two"
         ),
-        rx.el.div(button(icon("trash"), "Delete…", cls="danger", on_click=Acts.ask_delete(row.id)), class_name="mt12"),
+        rx.el.div(button(icon("trash"), "Delete…", cls="danger", on_click=ACTS.ask_delete(row.id)), class_name="mt12"),
     )
-    part = lambda title, body: rx.el.div(rx.el.h2(title), body, class_name="in split")  # noqa: E731
+
+    def part(title: Any, body: Any) -> rx.Component:
+        return rx.el.div(rx.el.h2(title), body, class_name="in split")
+
     return rx.el.section(
         part("Name", rename),
         part("Packages", packages),

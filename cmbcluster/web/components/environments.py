@@ -1,5 +1,8 @@
 """An environment in a list: its row, its menu, its progress, the dialog before it goes."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 from typing import Any
@@ -36,6 +39,8 @@ from cmbcluster.web.js.parts import (
     When,
 )
 
+ACTS: Any = Acts  # Reflex turns its attributes into Vars
+
 
 def menu_item(name: str, drawing: str, cls: str = "", **props: Any) -> rx.Component:
     """One act in a menu."""
@@ -57,23 +62,23 @@ def row_menu(row: Any, cls: str = "sm sq flat") -> rx.Component:
             rx.match(
                 row.kind,
                 ("running", menu_link("Open", "out", row.open_href, target="_blank", rel="noopener")),
-                ("rest", menu_item("Start", "play", on_select=Acts.start(row.id, ""))),
-                ("failed", menu_item("Try again", "retry", on_select=Acts.start(row.id, ""))),
+                ("rest", menu_item("Start", "play", on_select=ACTS.start(row.id, ""))),
+                ("failed", menu_item("Try again", "retry", on_select=ACTS.start(row.id, ""))),
                 rx.fragment(),
             ),
-            rx.cond(row.can_extend, menu_item("Extend", "clock", on_select=Acts.extend(row.id))),
+            rx.cond(row.can_extend, menu_item("Extend", "clock", on_select=ACTS.extend(row.id))),
             menu_link("Details", "info", row.href),
             menu_link("Logs", "doc", f"{row.href}?tab=logs"),
             menu_link("Rename", "pencil", f"{row.href}?tab=settings"),
             MenuLine.create(class_name="menu-line"),
             rx.match(
                 row.kind,
-                ("running", menu_item("Stop", "stop", on_select=Acts.stop(row.id))),
-                ("launching", menu_item("Cancel launch", "stop", on_select=Acts.stop(row.id))),
-                ("unknown", menu_item("Stop", "stop", on_select=Acts.stop(row.id))),
+                ("running", menu_item("Stop", "stop", on_select=ACTS.stop(row.id))),
+                ("launching", menu_item("Cancel launch", "stop", on_select=ACTS.stop(row.id))),
+                ("unknown", menu_item("Stop", "stop", on_select=ACTS.stop(row.id))),
                 rx.fragment(),
             ),
-            menu_item("Delete…", "trash", cls="bad", on_select=Acts.ask_delete(row.id)),
+            menu_item("Delete…", "trash", cls="bad", on_select=ACTS.ask_delete(row.id)),
             class_name="pop menu",
             align="end",
             side_offset=4,
@@ -84,7 +89,10 @@ def row_menu(row: Any, cls: str = "sm sq flat") -> rx.Component:
 
 def progress(row: Any) -> rx.Component:
     """How far a launch is."""
-    step = lambda s: rx.el.i(class_name=s.state, custom_attrs=css_vars(p=f"{s.percent}%"))  # noqa: E731
+
+    def step(s: Any) -> rx.Component:
+        return rx.el.i(class_name=s.state, custom_attrs=css_vars(p=f"{s.percent}%"))
+
     return rx.fragment(
         rx.el.div(
             rx.el.span(
@@ -132,11 +140,11 @@ def middle(row: Any) -> rx.Component:
 
 def row_acts(row: Any) -> rx.Component:
     """The acts that stand in the row itself."""
-    extend = button("Extend", cls="sm", on_click=Acts.extend(row.id), custom_attrs={"data-do": "e"})
+    extend = button("Extend", cls="sm", on_click=ACTS.extend(row.id), custom_attrs={"data-do": "e"})
     start = button(
-        icon("play", "s14"), "Start", cls="sm", on_click=Acts.start(row.id, ""), custom_attrs={"data-do": "s"}
+        icon("play", "s14"), "Start", cls="sm", on_click=ACTS.start(row.id, ""), custom_attrs={"data-do": "s"}
     )
-    cancel = button("Cancel", cls="sm", on_click=Acts.stop(row.id), custom_attrs={"data-do": "s"})
+    cancel = button("Cancel", cls="sm", on_click=ACTS.stop(row.id), custom_attrs={"data-do": "s"})
     return rx.match(
         row.kind,
         ("running", rx.fragment(open_button(row.open_href), rx.cond(row.can_extend, extend))),
@@ -168,24 +176,27 @@ def environment_row(row: Any) -> rx.Component:
 
 def delete_dialog() -> rx.Component:
     """What goes, what stays; the name is typed when the workspace goes."""
-    workspace = rx.cond(Acts.deleting_workspace, f"Its workspace ({Acts.deleting_workspace})", "Its workspace")
-    choice = lambda value, what, says, first: rx.el.label(  # noqa: E731
-        rx.el.input(
-            type="radio",
-            name="workspace",
-            value=value,
-            default_checked=first,
-            custom_attrs={"data-first": ""} if first else {},
-        ),
-        rx.el.div(rx.el.b(what), rx.el.span(says)),
-        class_name="pick",
-    )
+    workspace = rx.cond(ACTS.deleting_workspace, f"Its workspace ({ACTS.deleting_workspace})", "Its workspace")
+
+    def choice(value: Any, what: Any, says: Any, first: Any) -> rx.Component:
+        return rx.el.label(
+            rx.el.input(
+                type="radio",
+                name="workspace",
+                value=value,
+                default_checked=first,
+                custom_attrs={"data-first": ""} if first else {},
+            ),
+            rx.el.div(rx.el.b(what), rx.el.span(says)),
+            class_name="pick",
+        )
+
     return Sheet.create(
-        rx.el.header(DialogTitle.create(rx.el.h2(f"Delete {Acts.deleting_name}?"), as_child=True)),
+        rx.el.header(DialogTitle.create(rx.el.h2(f"Delete {ACTS.deleting_name}?"), as_child=True)),
         Form.create(
             rx.el.div(
                 rx.cond(
-                    Acts.delete_errors["form"], note(icon("warn"), Acts.delete_errors["form"], tone="bad", role="alert")
+                    ACTS.delete_errors["form"], note(icon("warn"), ACTS.delete_errors["form"], tone="bad", role="alert")
                 ),
                 rx.el.p("The environment, its address and its log go and cannot be brought back.", class_name="sm two"),
                 rx.el.fieldset(
@@ -196,11 +207,11 @@ def delete_dialog() -> rx.Component:
                 rx.el.div(
                     field(
                         "typed_name",
-                        f"Type {Acts.deleting_name} to confirm",
+                        f"Type {ACTS.deleting_name} to confirm",
                         text_input(
-                            "typed_name", Acts.delete_errors, check=False, attrs={"data-match": Acts.deleting_name}
+                            "typed_name", ACTS.delete_errors, check=False, attrs={"data-match": ACTS.deleting_name}
                         ),
-                        Acts.delete_errors,
+                        ACTS.delete_errors,
                     ),
                     class_name="typed",
                 ),
@@ -211,11 +222,11 @@ def delete_dialog() -> rx.Component:
                 button("Delete environment", cls="doom", type="submit", custom_attrs={"data-waits": ""}),
             ),
             class_name="del",
-            errors=Acts.delete_errors,
-            on_send=Acts.delete,
+            errors=ACTS.delete_errors,
+            on_send=ACTS.delete,
         ),
-        open=Acts.deleting_id != "",
-        on_open_change=Acts.close_delete,
+        open=ACTS.deleting_id != "",
+        on_open_change=ACTS.close_delete,
         role="alertdialog",
     )
 

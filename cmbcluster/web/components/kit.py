@@ -1,5 +1,8 @@
 """The small pieces: icons, phases, tiles, buttons, fields, meters, empty places, skeletons."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,8 @@
 """The launch dialog: name, size, time, and for one's own application what it is made of."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 from typing import Any
@@ -10,7 +13,9 @@ from cmbcluster.web.components.kit import button, field, glyph, icon, note, text
 from cmbcluster.web.js.parts import DialogClose, DialogTitle, Form, Sheet
 from cmbcluster.web.launch import Launch
 
-ERRORS = Launch.errors
+LAUNCH: Any = Launch  # Reflex turns its attributes into Vars
+
+ERRORS: Any = LAUNCH.errors
 
 
 def _size(size: Any) -> rx.Component:
@@ -25,20 +30,22 @@ def _size(size: Any) -> rx.Component:
 
 
 def _time() -> rx.Component:
-    option = lambda t: rx.el.option(t.words, value=t.seconds, key=t.seconds)  # noqa: E731
+    def option(t: Any) -> rx.Component:
+        return rx.el.option(t.words, value=t.seconds, key=t.seconds)
+
     return field(
         "uptime",
         "Stop after",
         rx.el.select(
-            rx.foreach(Launch.times, option),
+            rx.foreach(LAUNCH.times, option),
             name="uptime",
             id="f-uptime",
-            default_value=Launch.offer.uptime,
+            default_value=LAUNCH.offer.uptime,
             class_name="inp",
             custom_attrs={"aria-describedby": "uptime-hint"},
         ),
         ERRORS,
-        Launch.offer.uptime_hint,
+        LAUNCH.offer.uptime_hint,
     )
 
 
@@ -93,7 +100,7 @@ def _own_fields() -> rx.Component:
 
 
 def _body() -> rx.Component:
-    offer = Launch.offer
+    offer = LAUNCH.offer
     choose = rx.el.a("Choose one to stop", href="/environments?phase=running", class_name="link")
     return rx.el.div(
         rx.cond(offer.full, note(icon("warn"), offer.full, " ", choose, tone="warn")),
@@ -108,7 +115,7 @@ def _body() -> rx.Component:
         ),
         rx.cond(offer.own, _own_fields()),
         rx.el.fieldset(
-            rx.el.legend("Size", class_name="lab"), rx.el.div(rx.foreach(Launch.sizes, _size), class_name="sizes")
+            rx.el.legend("Size", class_name="lab"), rx.el.div(rx.foreach(LAUNCH.sizes, _size), class_name="sizes")
         ),
         rx.el.div(
             _time(),
@@ -130,14 +137,14 @@ def _body() -> rx.Component:
 
 def launch_dialog() -> rx.Component:
     """The dialog, filled by ``Launch``."""
-    offer = Launch.offer
+    offer = LAUNCH.offer
     close = rx.el.button(icon("x"), type="button", class_name="btn flat sq", aria_label="Close")
     submit = rx.el.button(
-        rx.cond(Launch.busy, rx.fragment(glyph("starting", "", "turn"), "Launching…"), "Launch"),
+        rx.cond(LAUNCH.busy, rx.fragment(glyph("starting", "", "turn"), "Launching…"), "Launch"),
         type="submit",
         class_name="btn go",
-        aria_disabled=Launch.busy,
-        aria_busy=Launch.busy,
+        aria_disabled=LAUNCH.busy,
+        aria_busy=LAUNCH.busy,
         disabled=offer.full != "",
     )
     return Sheet.create(
@@ -158,10 +165,10 @@ def launch_dialog() -> rx.Component:
                 submit,
             ),
             errors=ERRORS,
-            on_send=Launch.order,
-            on_check=Launch.check,
+            on_send=LAUNCH.order,
+            on_check=LAUNCH.check,
             label="Launch",
         ),
-        open=Launch.is_open,
-        on_open_change=Launch.close,
+        open=LAUNCH.is_open,
+        on_open_change=LAUNCH.close,
     )

@@ -1,11 +1,14 @@
 """The frame of every page: sidebar, topbar, bottom bar, and what floats above all of them."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 from typing import Any
 
 import reflex as rx
-from reflex_components_core.core.banner import has_connection_errors
+from reflex_components_core.core.banner import has_connection_errors  # type: ignore[import-untyped]
 
 from cmbcluster.web.acts import Acts
 from cmbcluster.web.components.environments import delete_dialog
@@ -28,6 +31,9 @@ from cmbcluster.web.js.parts import (
     When,
 )
 from cmbcluster.web.shell import Shell
+
+SHELL: Any = Shell  # Reflex turns its attributes into Vars
+ACTS: Any = Acts  # Reflex turns its attributes into Vars
 
 PAGES = (
     ("/", "Home", "home"),
@@ -57,13 +63,13 @@ KEYS = (
 def above_pages(stateful: bool) -> rx.Component:  # noqa: ARG001 - the signature is Reflex's
     """What stays while pages come and go."""
     return rx.fragment(
-        Clock.create(now=Shell.now),
-        Signed.create(who=Shell.who),
-        Toasts.create(items=Shell.toasts, on_act=Acts.run),
+        Clock.create(now=SHELL.now),
+        Signed.create(who=SHELL.who),
+        Toasts.create(items=SHELL.toasts, on_act=ACTS.run),
         Hotkeys.create(go=GO),
         RouteFocus.create(),
-        rx.el.div(Shell.said, class_name="hush", role="status", aria_live="polite"),
-        rx.el.div(Shell.alarm, class_name="hush", role="alert", aria_live="assertive"),
+        rx.el.div(SHELL.said, class_name="hush", role="status", aria_live="polite"),
+        rx.el.div(SHELL.alarm, class_name="hush", role="alert", aria_live="assertive"),
     )
 
 
@@ -72,7 +78,7 @@ def _current(here: str, name: str) -> dict[str, str]:
 
 
 def _nav(here: str) -> list[rx.Component]:
-    kept = rx.cond(Shell.me.kept > 0, rx.el.span(Shell.me.kept, class_name="n"))
+    kept = rx.cond(SHELL.me.kept > 0, rx.el.span(SHELL.me.kept, class_name="n"))
     return [
         rx.el.a(
             icon(drawing),
@@ -107,14 +113,14 @@ def _up_row(row: Any) -> rx.Component:
 
 def _up_now(label: str = "Up now") -> rx.Component:
     return rx.cond(
-        Shell.up.length() > 0,
+        SHELL.up.length() > 0,
         rx.el.div(
             rx.el.div(
                 "Up now",
-                rx.el.span(f"{Shell.me.running} of {Shell.me.running_limit}", class_name="push num"),
+                rx.el.span(f"{SHELL.me.running} of {SHELL.me.running_limit}", class_name="push num"),
                 class_name="cap",
             ),
-            rx.el.nav(rx.foreach(Shell.up, _up_row), aria_label=label),
+            rx.el.nav(rx.foreach(SHELL.up, _up_row), aria_label=label),
             class_name="group",
         ),
     )
@@ -126,16 +132,16 @@ def _sidebar(here: str) -> rx.Component:
         rx.el.nav(*_nav(here), aria_label="Main"),
         _up_now(),
         rx.el.a(
-            rx.el.span(Shell.me.initials, class_name="face", custom_attrs={"aria-hidden": "true"}),
+            rx.el.span(SHELL.me.initials, class_name="face", custom_attrs={"aria-hidden": "true"}),
             rx.el.span(
-                rx.el.span(Shell.me.name, class_name="b sm cut"),
-                rx.el.span(Shell.me.tier, " · Settings", class_name="xs three"),
+                rx.el.span(SHELL.me.name, class_name="b sm cut"),
+                rx.el.span(SHELL.me.tier, " · Settings", class_name="xs three"),
                 class_name="stack gap0",
             ),
             rx.el.span(icon("sliders"), class_name="push three"),
             href="/settings",
             class_name="me",
-            aria_label=f"{Shell.me.name} {Shell.me.tier} · Settings",
+            aria_label=f"{SHELL.me.name} {SHELL.me.tier} · Settings",
             custom_attrs=_current(here, "Settings"),
         ),
         class_name="side",
@@ -158,12 +164,12 @@ def _bell() -> rx.Component:
     return Bell.create(
         rx.el.header(rx.el.h2("Notifications")),
         rx.cond(
-            Shell.notices.length() > 0,
-            rx.el.ul(rx.foreach(Shell.notices, _notice)),
+            SHELL.notices.length() > 0,
+            rx.el.ul(rx.foreach(SHELL.notices, _notice)),
             rx.el.p("Nothing to tell you. Warnings before time runs out come here.", class_name="in sm two empty"),
         ),
-        unread=Shell.unread,
-        on_seen=Shell.seen,
+        unread=SHELL.unread,
+        on_seen=SHELL.seen,
     )
 
 
@@ -210,7 +216,9 @@ def _tabbar(here: str) -> rx.Component:
 
 
 def _more_sheet() -> rx.Component:
-    item = lambda name, drawing, href: rx.el.a(icon(drawing), name, href=href, class_name="nav")  # noqa: E731
+    def item(name: Any, drawing: Any, href: Any) -> rx.Component:
+        return rx.el.a(icon(drawing), name, href=href, class_name="nav")
+
     return OwnSheet.create(
         _up_now("Up now, phone"),
         rx.el.nav(
@@ -227,9 +235,9 @@ def _more_sheet() -> rx.Component:
 
 
 def _keys_sheet() -> rx.Component:
-    row = lambda keys, does: rx.el.li(  # noqa: E731
-        rx.el.span(does), rx.el.span(*[rx.el.kbd(k) for k in keys.split()], class_name="row gap4")
-    )
+    def row(keys: Any, does: Any) -> rx.Component:
+        return rx.el.li(rx.el.span(does), rx.el.span(*[rx.el.kbd(k) for k in keys.split()], class_name="row gap4"))
+
     return OwnSheet.create(
         rx.el.ul(*[row(keys, does) for keys, does in KEYS], class_name="keys-list"),
         rx.el.p(
@@ -254,11 +262,11 @@ def frame(
             _sidebar(here),
             rx.el.div(
                 _topbar(crumbs),
-                Ending.create(items=Shell.ending, on_extend=Acts.extend),
+                Ending.create(items=SHELL.ending, on_extend=ACTS.extend),
                 rx.el.main(
                     rx.cond(
-                        Shell.trouble,
-                        note(icon("warn"), Shell.trouble, tone="warn", cls="mb16", role="alert"),
+                        SHELL.trouble,
+                        note(icon("warn"), SHELL.trouble, tone="warn", cls="mb16", role="alert"),
                     ),
                     *content,
                     class_name="page",
@@ -270,7 +278,7 @@ def frame(
             _tabbar(here),
             class_name="app",
         ),
-        Palette.create(items=Shell.palette, on_run=Acts.run),
+        Palette.create(items=SHELL.palette, on_run=ACTS.run),
         _keys_sheet(),
         _more_sheet(),
         delete_dialog(),

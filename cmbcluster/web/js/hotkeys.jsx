@@ -18,10 +18,10 @@ function walk(step) {
 export function Hotkeys({ go = {} }) {
   const navigate = useNavigate();
   useEffect(() => {
-    let g = 0;
+    let g = 0, quiet = 0;
     const on = (e) => {
-      if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "k") { e.preventDefault(); window.dispatchEvent(new Event("cmb:palette")); return; }
-      if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target) || open()) return;
+      if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "k") { e.preventDefault(); quiet = e.timeStamp + 400; window.dispatchEvent(new Event("cmb:palette")); return; }
+      if (e.ctrlKey || e.metaKey || e.altKey || e.timeStamp < quiet || typing(e.target) || open()) return;
       let off = false;
       try { off = localStorage.getItem("cmb.keys") === "off"; } catch { /* no storage: keys stay on */ }
       if (off) return;

@@ -1,5 +1,6 @@
 // Ctrl+K. items: [{id, group, text, hint, icon, glyph, href, tab, run, key, words}]; nothing is sent until one is chosen.
 import { useEffect, useMemo, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { useNavigate } from "react-router";
 import * as Dialog from "@radix-ui/react-dialog";
 
@@ -27,7 +28,8 @@ export function Palette({ items = [], onRun }) {
   const hits = useMemo(() => (open ? found(items, query.trim()) : []), [items, query, open]);
   const groups = useMemo(() => { const g = []; hits.forEach((h, k) => { const l = g[g.length - 1]; if (l && l.name === h.group) l.rows.push([h, k]); else g.push({ name: h.group, rows: [[h, k]] }); }); return g; }, [hits]);
   useEffect(() => {
-    const show = () => { back.current = document.activeElement; ask(""); go(0); set(true); };
+    // At once, so that the next key is typed into it and not into the page.
+    const show = () => { back.current = document.activeElement; flushSync(() => { ask(""); go(0); set(true); }); };
     window.addEventListener("cmb:palette", show);
     return () => window.removeEventListener("cmb:palette", show);
   }, []);

@@ -7,8 +7,11 @@ export function RouteFocus() {
   useEffect(() => {
     if (first.current) { first.current = false; return; }
     window.scrollTo(0, 0);
-    const t = setTimeout(() => { document.getElementById("content")?.focus({ preventScroll: true }); say(document.title); }, 60);
-    return () => clearTimeout(t);
+    // The new page may arrive a moment later and take the focused one away: looked at again, unless somebody moved on.
+    const take = () => document.getElementById("content")?.focus({ preventScroll: true });
+    const free = () => { if (!document.activeElement || document.activeElement === document.body) take(); };
+    const all = [setTimeout(() => { take(); say(document.title); }, 60), setTimeout(free, 250), setTimeout(free, 700)];
+    return () => all.forEach(clearTimeout);
   }, [pathname]);
   return <div className="hush" role="status" aria-live="polite">{said}</div>;
 }

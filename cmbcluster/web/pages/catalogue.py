@@ -1,5 +1,8 @@
 """``/catalogue``: what can be launched."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,7 +21,6 @@ from cmbcluster.web.components.lists import chips
 from cmbcluster.web.js.parts import Seek
 from cmbcluster.web.launch import Launch, begin_launch
 from cmbcluster.web.live import Page, follow
-from cmbcluster.web.shell import Base
 from cmbcluster.web.words import about_words, icon_of, plural
 from cmbcluster.wiring import parts
 
@@ -70,12 +72,12 @@ class CataloguePage(Page[CatalogueState, Found]):
     def __init__(self, search: str, category: str, launch: str) -> None:
         self.search, self.category, self.launch = search, category, launch
 
-    async def gather(self, actor: Actor, base: Base) -> Found:
+    async def gather(self, actor: Actor) -> Found:
         catalogue = parts().catalogue
         found = await catalogue.applications(actor, search=self.search, category=self.category)
         return Found(found, await catalogue.categories(actor))
 
-    async def show(self, state: CatalogueState, facts: Found, base: Base) -> None:
+    async def show(self, state: CatalogueState, facts: Found) -> None:
         state.cards = [app_card(view) for view in facts.applications]
         state.categories = [
             Chip(name or "All", address(PATH, q=self.search, category=name), name == self.category)
@@ -103,6 +105,10 @@ def app_card(view: ApplicationView) -> AppCard:
     )
 
 
+S: Any = CatalogueState  # Reflex turns their attributes into Vars
+LAUNCH: Any = Launch
+
+
 def _card(card: Any) -> rx.Component:
     needs = rx.cond(
         card.own,
@@ -116,7 +122,7 @@ def _card(card: Any) -> rx.Component:
     launch = button(
         rx.cond(card.own, "Set up", "Launch"),
         cls="sm push",
-        on_click=Launch.begin(card.id),
+        on_click=LAUNCH.begin(card.id),
         custom_attrs={"data-do": "s", "aria-label": rx.cond(card.own, f"Set up {card.name}", f"Launch {card.name}")},
     )
     return rx.el.li(
@@ -152,20 +158,18 @@ def catalogue_page() -> rx.Component:
     nothing = empty(
         icon_tile("search"),
         "No application is called that",
-        f"Nothing matches “{CatalogueState.searched}”. Try a shorter word.",
+        f"Nothing matches “{S.searched}”. Try a shorter word.",
         link_button("Clear the search", href=PATH, cls="sm"),
     )
     cards = rx.cond(
-        CatalogueState.cards.length() > 0,
-        rx.el.ul(rx.foreach(CatalogueState.cards, _card), class_name="grid3"),
+        S.cards.length() > 0,
+        rx.el.ul(rx.foreach(S.cards, _card), class_name="grid3"),
         rx.el.div(nothing, class_name="card"),
     )
     return frame(
-        page_head("Catalogue", CatalogueState.sentence),
-        rx.el.div(
-            chips(CatalogueState.categories, "Category"), Seek.create(label="Search applications"), class_name="tools"
-        ),
-        rx.cond(CatalogueState.ready, cards, _skeleton()),
+        page_head("Catalogue", S.sentence),
+        rx.el.div(chips(S.categories, "Category"), Seek.create(label="Search applications"), class_name="tools"),
+        rx.cond(S.ready, cards, _skeleton()),
         here="Catalogue",
         crumbs=[("Catalogue", PATH)],
         extra=launch_dialog(),

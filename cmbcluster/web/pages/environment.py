@@ -22,7 +22,7 @@ from cmbcluster.web.launch import problem_of
 from cmbcluster.web.live import Page, follow
 from cmbcluster.web.portrait import About, Meter, Protection, Why, about, protection, usage_limits, why
 from cmbcluster.web.rows import EnvRow, env_row
-from cmbcluster.web.shell import Base, tell, telling
+from cmbcluster.web.shell import tell, telling
 from cmbcluster.web.timeline import Waterfall, waterfall
 from cmbcluster.wiring import parts
 
@@ -115,7 +115,7 @@ class DetailPage(Page[DetailState, Facts]):
         self.meter = Meter()
         self.samples = 0
 
-    async def gather(self, actor: Actor, base: Base) -> Facts:
+    async def gather(self, actor: Actor) -> Facts:
         try:
             self.view = await parts().environments.get(actor, environment_id(self.raw_id))
         except NotFound:
@@ -128,8 +128,8 @@ class DetailPage(Page[DetailState, Facts]):
             )
         return Facts(self.view, activity)
 
-    async def show(self, state: DetailState, facts: Facts, base: Base) -> None:
-        view = facts.view
+    async def show(self, state: DetailState, facts: Facts) -> None:
+        view, base = facts.view, self.base
         state.ready = True
         state.missing = view is None or view.phase is Phase.GONE
         if view is None:

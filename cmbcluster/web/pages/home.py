@@ -1,5 +1,8 @@
 """``/``: the front page for visitors, Home for people who are signed in."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -111,10 +114,11 @@ class HomeState(rx.State):
 class HomePage(Page[HomeState, ActivityPage]):
     """Home needs the last activity beside what the frame asks for."""
 
-    async def gather(self, actor: Actor, base: Base) -> ActivityPage:
+    async def gather(self, actor: Actor) -> ActivityPage:
         return await parts().activity.page(actor, limit=6)
 
-    async def show(self, state: HomeState, facts: ActivityPage, base: Base) -> None:
+    async def show(self, state: HomeState, facts: ActivityPage) -> None:
+        base = self.base
         views = base.environments.rows
         order = sorted(views, key=_weight)
         state.rows = [env_row(view, base.now) for view in order[:ROWS]]
@@ -192,12 +196,17 @@ def _sentence(views: tuple[EnvironmentView, ...], needs: int) -> str:
     return "Nothing is running." if views else "Launch an application to begin."
 
 
+S: Any = HomeState  # Reflex turns their attributes into Vars
+ACTS: Any = Acts
+SHELL: Any = Shell
+
+
 def _need_row(need: Any) -> rx.Component:
     sign = rx.cond(need.deadline > 0, rx.el.span(icon("clock", "s20"), class_name="warn-i"), failed_glyph())
     act = rx.match(
         need.act,
-        ("retry", button(need.label, cls="sm", on_click=Acts.start(need.id, need.size))),
-        ("extend", button("Extend", cls="sm", on_click=Acts.extend(need.id))),
+        ("retry", button(need.label, cls="sm", on_click=ACTS.start(need.id, need.size))),
+        ("extend", button("Extend", cls="sm", on_click=ACTS.extend(need.id))),
         rx.fragment(),
     )
     left = rx.cond(need.deadline > 0, rx.el.span(" · ", Countdown.create(deadline=need.deadline, suffix=" left")))
@@ -242,31 +251,33 @@ def _environments() -> rx.Component:
         "Pick an application and launch it. It runs at an address of its own, for as long as you say.",
         link_button("Open the catalogue", href="/catalogue", cls="sm"),
     )
-    rows = rx.cond(HomeState.rows.length() > 0, rx.el.ul(rx.foreach(HomeState.rows, environment_row)), nothing)
+    rows = rx.cond(S.rows.length() > 0, rx.el.ul(rx.foreach(S.rows, environment_row)), nothing)
     head = [
-        rx.cond(HomeState.total > 0, rx.el.span(HomeState.total, class_name="sm three num")),
+        rx.cond(S.total > 0, rx.el.span(S.total, class_name="sm three num")),
         rx.el.a("See all", href="/environments", class_name="link sm push"),
     ]
-    return card("Environments", rx.cond(HomeState.ready, rows, skeleton_rows()), id_="envs", head=head)
+    return card("Environments", rx.cond(S.ready, rows, skeleton_rows()), id_="envs", head=head)
 
 
 def _again_card() -> rx.Component:
-    one = lambda a: rx.el.li(  # noqa: E731
-        rx.el.a(
-            tile(a.icon, "sm"),
-            rx.el.span(
-                rx.el.span(a.name, class_name="b sm cut"),
-                rx.el.span(a.size, class_name="xs three cut"),
-                class_name="stack gap0",
-            ),
-            href=a.href,
+    def one(a: Any) -> rx.Component:
+        return rx.el.li(
+            rx.el.a(
+                tile(a.icon, "sm"),
+                rx.el.span(
+                    rx.el.span(a.name, class_name="b sm cut"),
+                    rx.el.span(a.size, class_name="xs three cut"),
+                    class_name="stack gap0",
+                ),
+                href=a.href,
+            )
         )
-    )
+
     return rx.cond(
-        HomeState.again.length() > 0,
+        S.again.length() > 0,
         card(
             "Launch again",
-            rx.el.ul(rx.foreach(HomeState.again, one), class_name="again"),
+            rx.el.ul(rx.foreach(S.again, one), class_name="again"),
             id_="again",
             head=[
                 rx.el.span("with the size you used last", class_name="sm three"),
@@ -278,29 +289,29 @@ def _again_card() -> rx.Component:
 
 def _aside() -> rx.Component:
     limits = rx.el.ul(
-        rx.foreach(HomeState.limits, _limit_row),
+        rx.foreach(S.limits, _limit_row),
         rx.el.li(
             rx.el.span("Each environment"),
-            rx.el.span(HomeState.each, class_name="push three num end-r"),
+            rx.el.span(S.each, class_name="push three num end-r"),
             class_name="row sm",
         ),
         class_name="in stack gap14",
     )
     feed = rx.cond(
-        HomeState.feed.length() > 0,
-        rx.el.ul(rx.foreach(HomeState.feed, _feed_row), class_name="feed in"),
+        S.feed.length() > 0,
+        rx.el.ul(rx.foreach(S.feed, _feed_row), class_name="feed in"),
         rx.el.p("Nothing has happened yet.", class_name="in sm two"),
     )
     return rx.el.aside(
         card(
             "Your limits",
-            rx.cond(HomeState.ready, limits, skeleton_lines(5)),
+            rx.cond(S.ready, limits, skeleton_lines(5)),
             id_="limits",
-            head=[rx.el.span(Shell.me.tier, class_name="tag push")],
+            head=[rx.el.span(SHELL.me.tier, class_name="tag push")],
         ),
         card(
             "Lately",
-            rx.cond(HomeState.ready, feed, skeleton_lines(6)),
+            rx.cond(S.ready, feed, skeleton_lines(6)),
             id_="recent",
             head=[rx.el.a("Activity", href="/activity", class_name="link sm push")],
         ),
@@ -312,17 +323,17 @@ def _aside() -> rx.Component:
 def home_page() -> rx.Component:
     """Home in its frame."""
     needs = rx.cond(
-        HomeState.needs.length() > 0,
+        S.needs.length() > 0,
         rx.el.section(
             rx.el.h2("Needs you", class_name="hush", id="needs"),
-            rx.foreach(HomeState.needs, _need_row),
+            rx.foreach(S.needs, _need_row),
             class_name="card needs",
             aria_labelledby="needs",
         ),
     )
     launch = link_button(icon("plus"), "Launch", href="/catalogue", cls="go", custom_attrs={"data-do": "c"})
     return frame(
-        page_head("Home", HomeState.sentence, launch),
+        page_head("Home", S.sentence, launch),
         rx.el.div(rx.el.div(needs, _environments(), _again_card(), class_name="col"), _aside(), class_name="cols"),
         here="Home",
         crumbs=[("Home", "/")],
@@ -332,7 +343,7 @@ def home_page() -> rx.Component:
 def index() -> rx.Component:
     """Visitors see the front page, people Home; until it is known, what the last visit was."""
     return rx.match(
-        Shell.who,
+        SHELL.who,
         ("in", home_page()),
         ("out", front_page()),
         rx.fragment(rx.el.div(front_page(), class_name="pre-front"), rx.el.div(home_page(), class_name="pre-home")),

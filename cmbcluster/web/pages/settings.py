@@ -1,5 +1,8 @@
 """``/settings``: the person's profile, the look of the pages, where they are signed in."""
 
+# Reflex's element factories are untyped, so what they give counts as Any.
+# mypy: no-warn-return-any
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -30,7 +33,7 @@ from cmbcluster.web.components.layout import frame
 from cmbcluster.web.guard import actor_of
 from cmbcluster.web.js.parts import Form, Kept, Theme, When
 from cmbcluster.web.live import Page, follow
-from cmbcluster.web.shell import Base, tell, telling
+from cmbcluster.web.shell import tell, telling
 from cmbcluster.web.words import bytes_words, cpu, epoch, hours_words, plural
 from cmbcluster.wiring import parts
 
@@ -130,11 +133,11 @@ def _session_id(raw_id: object) -> UUID:
 class SettingsPage(Page[SettingsState, tuple[SessionView, ...]]):
     """The settings need the sessions beside what the frame asks for."""
 
-    async def gather(self, actor: Actor, base: Base) -> tuple[SessionView, ...]:
+    async def gather(self, actor: Actor) -> tuple[SessionView, ...]:
         return await parts().sessions.mine(actor)
 
-    async def show(self, state: SettingsState, facts: tuple[SessionView, ...], base: Base) -> None:
-        state.profile = profile(base.person, base.limits)
+    async def show(self, state: SettingsState, facts: tuple[SessionView, ...]) -> None:
+        state.profile = profile(self.base.person, self.base.limits)
         state.sessions = [session_row(view) for view in facts]
         state.ready = True
 
@@ -168,7 +171,7 @@ def session_row(view: SessionView) -> SessionRow:
     )
 
 
-S = SettingsState
+S: Any = SettingsState
 
 
 def _profile() -> rx.Component:
@@ -204,9 +207,12 @@ def _profile() -> rx.Component:
 
 
 def _appearance() -> rx.Component:
-    line = lambda title, says, control: rx.el.li(  # noqa: E731
-        rx.el.div(rx.el.div(title, class_name="b"), rx.el.div(says, class_name="sm two"), class_name="grow"), control
-    )
+    def line(title: Any, says: Any, control: Any) -> rx.Component:
+        return rx.el.li(
+            rx.el.div(rx.el.div(title, class_name="b"), rx.el.div(says, class_name="sm two"), class_name="grow"),
+            control,
+        )
+
     return rx.fragment(
         card(
             "Theme", rx.el.div(Theme.create(on_choose=lambda mode: set_color_mode(mode)), class_name="in"), id_="theme"
@@ -269,11 +275,16 @@ def _sessions() -> rx.Component:
 
 def settings_page() -> rx.Component:
     """The settings in their frame."""
-    nav = lambda key, name, drawing: rx.cond(  # noqa: E731
-        S.tab == key,
-        rx.el.a(icon(drawing), name, href=f"{PATH}?tab={key}", class_name="nav", custom_attrs={"aria-current": "page"}),
-        rx.el.a(icon(drawing), name, href=f"{PATH}?tab={key}", class_name="nav"),
-    )
+
+    def nav(key: Any, name: Any, drawing: Any) -> rx.Component:
+        return rx.cond(
+            S.tab == key,
+            rx.el.a(
+                icon(drawing), name, href=f"{PATH}?tab={key}", class_name="nav", custom_attrs={"aria-current": "page"}
+            ),
+            rx.el.a(icon(drawing), name, href=f"{PATH}?tab={key}", class_name="nav"),
+        )
+
     title = rx.match(S.tab, *[(key, name) for key, name, *_ in TABS], "Profile")
     says = rx.match(S.tab, *[(key, text_) for key, _, _, text_ in TABS], "")
     body = rx.match(S.tab, ("appearance", _appearance()), ("sessions", _sessions()), _profile())

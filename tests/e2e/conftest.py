@@ -1,0 +1,127 @@
+"""The real platform for browser tests: ``cmbcluster up`` on a data folder and port of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+READY_SECONDS = 180
+STOP_SECONDS = 90
+
+
+@dataclass
+class Running:
+    """A platform that runs: where it listens, its data, its process and what it prints."""
+
+    url: str
+    port: int
+    data: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def host(self, slug: str) -> str:
+        """URL of an environment's own host."""
+        return f"http://{slug}.localhost:{self.port}"
+
+
+def free_port() -> int:
+    """A port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_platform(data: Path, port: int) -> Running:
+    """Run ``cmbcluster up`` and wait until it says that it is ready."""
+    environment = {**os.environ, "CMB_DATA_DIR": str(data), "CMB_PORT": str(port), "CMB_LOCAL_STOP_GRACE_SECONDS": "3"}
+    tools = ROOT / ".tools" / "node_modules" / ".bin"
+    environment["PATH"] = f"{tools}{os.pathsep}{environment['PATH']}"
+    log = data / "up-output.txt"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cmbcluster", "up"], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+    url = f"http://localhost:{port}"
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise AssertionError(f"up ended with {process.returncode}:\n{log.read_text()[-4000:]}")
+        try:
+            if httpx.get(f"{url}/healthz", timeout=2).status_code == 200:
+                return Running(url, port, data, log, process)
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    raise AssertionError(f"up was not ready in {READY_SECONDS} s:\n{log.read_text()[-4000:]}")
+
+
+def stop_platform(running: Running) -> str:
+    """Ctrl-C, as a person does; returns what was printed."""
+    running.process.send_signal(signal.SIGINT)
+    running.process.wait(STOP_SECONDS)
+    return running.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def platform_data() -> Iterator[Path]:
+    """A data folder that the environments' account can pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="cmb-e2e-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def up(platform_data: Path) -> Iterator[Running]:
+    """One platform for all browser tests; its end must be clean."""
+    running = start_platform(platform_data, free_port())
+    yield running
+    if running.process.poll() is None:
+        stop_platform(running)
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """Playwright without its pytest plugin, since the browser is the machine's own."""
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """The machine's Chromium."""
+    path = os.environ.get("CMB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+    yield opened
+    opened.close()
+
+
+def sign_in(browser: Browser, up: Running, person: str, **more: object) -> tuple[BrowserContext, Page]:
+    """A browser of its own in which a test person has signed in and sees Home."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, **more)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(up.url)
+    page.get_by_role("button", name=f"Sign in as {person}").click()
+    page.get_by_role("heading", name="Home", exact=True).wait_for()
+    return context, page
+
+
+@pytest.fixture(scope="session")
+def elena(browser: Browser, up: Running) -> Iterator[tuple[BrowserContext, Page]]:
+    """Elena, premium, signed in for all tests."""
+    context, page = sign_in(browser, up, "Elena")
+    yield context, page
+    context.close()

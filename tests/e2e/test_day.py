@@ -1,0 +1,171 @@
+"""A researcher's day in a real browser, through the real edge, with the real applications."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.e2e.conftest import Browser, Running, sign_in
+
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.index, pytest.mark.applications]
+
+BUILD_MILLISECONDS = 420_000
+APPLICATIONS = ("CMB explorer", "JupyterLab", "Denario", "CMBAgent")
+
+
+@dataclass(frozen=True)
+class Launched:
+    """An environment launched through the dialog."""
+
+    id: str
+    name: str
+
+
+def launch(page: Page, up: Running, application: str) -> Launched:
+    """Launch an application from the catalogue, as a person does."""
+    page.goto(f"{up.url}/catalogue")
+    card = page.locator(".app-card", has_text=application)
+    card.get_by_role("button", name=re.compile("Launch|Set up")).click()
+    dialog = page.locator(".dlg")
+    name = dialog.get_by_label("Name", exact=True).input_value()
+    dialog.get_by_role("button", name="Launch", exact=True).click()
+    page.wait_for_url(re.compile(r"/environments/[0-9a-f-]{36}"))
+    return Launched(page.url.rsplit("/", 1)[1].split("?")[0], name)
+
+
+def wait_running(page: Page, up: Running, launched: Launched) -> None:
+    """See the phase on the environment's page become *Running*, without reloading."""
+    if launched.id not in page.url:
+        page.goto(f"{up.url}/environments/{launched.id}")
+    expect(page.locator("main .phase").first).to_have_text(re.compile("Running|Failed"), timeout=BUILD_MILLISECONDS)
+    assert page.locator("main .phase").first.inner_text() == "Running", page.locator("main").inner_text()
+
+
+def open_application(context: BrowserContext, page: Page) -> Page:
+    """Click *Open* and get the new tab."""
+    with context.expect_page() as opening:
+        page.get_by_role("link", name="Open", exact=True).first.click()
+    return opening.value
+
+
+@pytest.fixture(scope="module")
+def launched(elena: tuple[BrowserContext, Page], up: Running) -> dict[str, Launched]:
+    """All applications launched one after the other, so that they build while tests look on."""
+    _, page = elena
+    return {application: launch(page, up, application) for application in APPLICATIONS}
+
+
+def test_stages_go_by_and_the_explorer_answers_a_slider(
+    elena: tuple[BrowserContext, Page], up: Running, launched: dict[str, Launched]
+) -> None:
+    context, page = elena
+    page.goto(f"{up.url}/environments/{launched['CMB explorer'].id}")
+    for stage in ("Queued", "Resolving", "Port 8501 answers"):
+        expect(page.locator(".fall .st", has_text=stage)).to_be_visible(timeout=BUILD_MILLISECONDS)
+    wait_running(page, up, launched["CMB explorer"])
+    explorer = open_application(context, page)
+    expect(explorer.get_by_role("heading", name="CMB explorer")).to_be_visible(timeout=60_000)
+    assert re.match(r"http://cmb-explorer(-\d+)?-[a-z0-9]{6}\.localhost", explorer.url)
+    curve = explorer.locator(".js-line").last
+    expect(curve).to_be_attached(timeout=60_000)
+    age = explorer.get_by_test_id("stMetricValue").first
+    before = age.inner_text()
+    slider = explorer.locator("[data-testid=stSlider] input[type=range]").first
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowRight")
+    expect(age).not_to_have_text(before, timeout=60_000)
+    explorer.close()
+
+
+def test_a_notebook_cell_runs_over_its_websocket(
+    elena: tuple[BrowserContext, Page], up: Running, launched: dict[str, Launched]
+) -> None:
+    context, page = elena
+    page.goto(f"{up.url}/environments/{launched['JupyterLab'].id}")
+    wait_running(page, up, launched["JupyterLab"])
+    lab = open_application(context, page)
+    run_cell(lab, "open('kept.txt', 'w').write('kept'); print(6 * 7)", "42")
+    lab.close()
+
+
+def run_cell(lab: Page, code: str, answer: str) -> None:
+    """Make a notebook with the launcher, run one cell, and read what it printed."""
+    lab.locator(".jp-LauncherCard", has_text="ipykernel").first.click(timeout=90_000)
+    cell = lab.locator(".jp-Notebook .jp-Cell .cm-content").first
+    cell.click(timeout=60_000)
+    expect(lab.locator(".jp-Toolbar-kernelStatus, .jp-NotebookPanel").first).to_be_visible()
+    lab.keyboard.type(code)
+    lab.keyboard.press("Shift+Enter")
+    expect(lab.locator(".jp-OutputArea-output").first).to_have_text(answer, timeout=60_000)
+
+
+def test_stop_and_start_again_keeps_the_file(
+    elena: tuple[BrowserContext, Page], up: Running, launched: dict[str, Launched]
+) -> None:
+    context, page = elena
+    page.goto(f"{up.url}/environments/{launched['JupyterLab'].id}")
+    page.locator("main").get_by_role("button", name="Stop", exact=True).first.click()
+    expect(page.locator("main .phase").first).to_have_text("Stopped", timeout=60_000)
+
+    slug = slug_of(context, up, launched["JupyterLab"])
+    stopped = context.new_page()
+    stopped.goto(up.host(slug))
+    expect(stopped.locator("body")).to_contain_text("Start again")
+    assert "502" not in stopped.inner_text("body")
+    stopped.close()
+
+    page.locator("main").get_by_role("button", name=re.compile("^Start")).first.click()
+    wait_running(page, up, launched["JupyterLab"])
+    lab = open_application(context, page)
+    run_cell(lab, "print(open('kept.txt').read())", "kept")
+    lab.close()
+
+
+@pytest.mark.parametrize("application", ["Denario", "CMBAgent"])
+def test_the_agents_show_their_first_screen(
+    elena: tuple[BrowserContext, Page], up: Running, launched: dict[str, Launched], application: str
+) -> None:
+    context, page = elena
+    page.goto(f"{up.url}/environments/{launched[application].id}")
+    wait_running(page, up, launched[application])
+    screen = open_application(context, page)
+    expect(screen.locator("[data-testid=stApp] :is(h1, h2, h3)").first).to_be_visible(timeout=90_000)
+    expect(screen.locator("[data-testid=stException]")).to_have_count(0)
+    screen.close()
+
+
+def slug_of(context: BrowserContext, up: Running, launched: Launched) -> str:
+    """The environment's own label, read from where the dashboard sends its owner."""
+    answer = context.request.get(f"{up.url}/open/{launched.id}", max_redirects=0)
+    return answer.headers["location"].split("//")[1].split(".")[0]
+
+
+def test_another_person_gets_nowhere_by_any_address(
+    browser: Browser, elena: tuple[BrowserContext, Page], up: Running, launched: dict[str, Launched]
+) -> None:
+    theirs = launched["CMB explorer"]
+    slug = slug_of(elena[0], up, theirs)
+    context, page = sign_in(browser, up, "Ada")
+    missing = "01900000-0000-7000-8000-000000000000"
+    for path in ("/open/{}", "/api/environments/{}/log?offset=0", "/api/environments/{}/log/download"):
+        foreign = context.request.get(up.url + path.format(theirs.id), max_redirects=0)
+        absent = context.request.get(up.url + path.format(missing), max_redirects=0)
+        assert foreign.status == absent.status == 404, path
+        assert foreign.text().replace(theirs.id, missing) == absent.text(), path
+    page.goto(f"{up.url}/environments/{theirs.id}")
+    expect(page.locator("main")).to_contain_text("There is no such environment, or it is not yours")
+    assert theirs.name not in page.locator("main").inner_text()
+    page.goto(up.host(slug))
+    expect(page.locator("body")).to_contain_text("There is no such environment, or it is not yours")
+    assert httpx.get(
+        up.host(slug) + "/_stcore/health", headers={"host": f"{slug}.localhost:{up.port}"}
+    ).status_code in (
+        303,
+        401,
+    )
+    context.close()
