@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -123,6 +124,18 @@ async def _open_services(settings: Settings, runtime: Runtime, insight: Insight,
     made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, key)
     await made.catalogue.seed(SYSTEM, load_seed())
     return made
+
+
+@asynccontextmanager
+async def accounts_alone(settings: Settings) -> AsyncIterator[AccountService]:
+    """The accounts without a runtime, for commands that must not look after environments."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.sqlalchemy_url)
+    try:
+        await database.migrate()
+        yield AccountService(database, MemoryBus())
+    finally:
+        await database.close()
 
 
 def set_parts(made: Parts | None) -> None:

@@ -12,11 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cmbcluster import logs, wiring
-from cmbcluster.bus.memory import MemoryBus
-from cmbcluster.db.database import Database
 from cmbcluster.domain.actors import SYSTEM
 from cmbcluster.domain.views import PersonView
-from cmbcluster.services.accounts import AccountService
 from cmbcluster.settings import Settings, load_settings
 
 _MIB = 1024**2
@@ -60,10 +57,5 @@ def grant_admin(email: str) -> None:
 
 async def _grant(settings: Settings, email: str) -> PersonView:
     """Change the row and nothing else: opening all parts would look after environments too."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.sqlalchemy_url)
-    try:
-        await database.migrate()
-        return await AccountService(database, MemoryBus()).grant_admin(SYSTEM, email)
-    finally:
-        await database.close()
+    async with wiring.accounts_alone(settings) as accounts:
+        return await accounts.grant_admin(SYSTEM, email)

@@ -171,24 +171,23 @@ class Recorder:
 
 
 async def _put_stages(work: Work, row: Environment, stages: Sequence[StageMark]) -> bool:
-    changed = False
-    for mark in stages:
-        changed |= await work.environments.put_stage(
-            LaunchStage(
-                environment_id=row.id,
-                application_id=row.application_id,
-                run=row.run,
-                stage=mark.stage.value,
-                started_at=mark.started_at,
-                ended_at=mark.ended_at,
-                done=mark.done,
-                total=mark.total,
-                unit=mark.unit,
-                detail=mark.detail[:300],
-                failed=mark.failed,
-            )
-        )
-    return changed
+    return await work.environments.put_stages(row.id, row.run, [_launch_stage(row, mark) for mark in stages])
+
+
+def _launch_stage(row: Environment, mark: StageMark) -> LaunchStage:
+    return LaunchStage(
+        environment_id=row.id,
+        application_id=row.application_id,
+        run=row.run,
+        stage=mark.stage.value,
+        started_at=mark.started_at,
+        ended_at=mark.ended_at,
+        done=mark.done,
+        total=mark.total,
+        unit=mark.unit,
+        detail=mark.detail[:300],
+        failed=mark.failed,
+    )
 
 
 def queued(row: Environment, now: datetime) -> StageMark:

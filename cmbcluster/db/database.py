@@ -2,25 +2,26 @@
 
 Writing transactions on SQLite begin IMMEDIATE, so that what is counted inside them stays
 true until they commit; on PostgreSQL the repositories lock the owner's row instead. All
-SQLite-only statements of the project are in this module.
+SQLite-only statements of the project are in ``sqlite``.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import alembic.command
 import alembic.config
-from sqlalchemy import Connection, Engine, event, func
+from sqlalchemy import Connection, func
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from cmbcluster.db import sqlite
 from cmbcluster.db.access import GateCodes
 from cmbcluster.db.catalogue import Applications
 from cmbcluster.db.environments import Environments
@@ -28,7 +29,6 @@ from cmbcluster.db.people import Sessions, Users
 from cmbcluster.db.records import ActivityRows, Notices
 from cmbcluster.errors import CMBClusterError, DatabaseUnavailable
 
-BUSY_TIMEOUT_MILLISECONDS = 10_000
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "alembic"
 
 
@@ -69,9 +69,15 @@ class Database:
 
     def __init__(self, url: str, clock: Callable[[], datetime] | None = None) -> None:
         self._clock = clock
-        self.engine: AsyncEngine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        # One writer at a time is SQLite's rule. Who waits here is woken in turn; who waits in
+        # SQLite sleeps for ever longer moments and looks again.
+        self._turn: AbstractAsyncContextManager[None] = nullcontext()
         if url.startswith("sqlite"):
-            _prepare_sqlite(self.engine.sync_engine)
+            self.engine: AsyncEngine = create_async_engine(url, module=sqlite.Driver())
+            sqlite.prepare(self.engine.sync_engine)
+            self._turn = asyncio.Lock()
+        else:
+            self.engine = create_async_engine(url, pool_pre_ping=True)
         writing = self.engine.execution_options(cmb_begin="IMMEDIATE")
         self._read = async_sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)
         self._write = async_sessionmaker(writing, class_=AsyncSession, expire_on_commit=False)
@@ -88,7 +94,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Work]:
         """A transaction that may write; commits at the end, rolls back on any exception."""
-        async with self._opened(self._write) as work:
+        async with self._turn, self._opened(self._write) as work:
             yield work
 
     @asynccontextmanager
@@ -110,24 +116,6 @@ class Database:
             if failed.connection_invalidated:
                 raise DatabaseUnavailable("the connection to the database was lost") from failed
             raise
-
-
-def _prepare_sqlite(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:
-        # The driver's own BEGIN would be deferred; ours is sent by on_begin.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MILLISECONDS}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        mode = connection.get_execution_options().get("cmb_begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
 
 
 def _upgrade(connection: Connection) -> None:

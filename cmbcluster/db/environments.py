@@ -160,24 +160,22 @@ class Environments:
                 grouped.setdefault(stage.environment_id, []).append(stage)
         return {key: tuple(stages) for key, stages in grouped.items()}
 
-    async def put_stage(self, row: LaunchStage) -> bool:
-        """Insert or update a stage; says whether anything changed."""
-        found = await self._session.exec(
-            select(LaunchStage).where(
-                LaunchStage.environment_id == row.environment_id,
-                LaunchStage.run == row.run,
-                LaunchStage.stage == row.stage,
-            )
-        )
-        present = found.first()
-        if present is None:
-            self._session.add(row)
-            return True
+    async def put_stages(self, environment_id: UUID, run: int, rows: Sequence[LaunchStage]) -> bool:
+        """Insert or update stages of one run; says whether anything changed."""
+        if not rows:
+            return False
+        present = {stage.stage: stage for stage in await self.stages(environment_id, run)}
         changed = False
-        for name in ("started_at", "ended_at", "done", "total", "unit", "detail", "failed"):
-            if getattr(present, name) != getattr(row, name):
-                setattr(present, name, getattr(row, name))
+        for row in rows:
+            known = present.get(row.stage)
+            if known is None:
+                self._session.add(row)
                 changed = True
+                continue
+            for name in ("started_at", "ended_at", "done", "total", "unit", "detail", "failed"):
+                if getattr(known, name) != getattr(row, name):
+                    setattr(known, name, getattr(row, name))
+                    changed = True
         return changed
 
     async def recent_stages(self, application_id: str, limit: int) -> tuple[LaunchStage, ...]:

@@ -145,11 +145,15 @@ class UvTool:
         folder: Path,
         on_line: Callable[[str], None] | None = None,
         on_start: Callable[[int], None] | None = None,
+        program: str | None = None,
     ) -> Finished:
-        """Run uv in ``folder`` and return when it ended; cancelling ends it and all it started."""
+        """Run uv in ``folder`` and return when it ended; cancelling ends it and all it started.
+
+        ``program`` runs in place of uv, under the same account and with the same care.
+        """
         process = await asyncio.create_subprocess_exec(
             *self._as_account(),
-            self.binary,
+            program or self.binary,
             *arguments,
             cwd=folder,
             env=self.environment,

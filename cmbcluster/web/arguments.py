@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from cmbcluster.errors import InvalidInput, NotFound
+from cmbcluster.errors import NotFound
 
 NO_SUCH_ENVIRONMENT = ("There is no such environment, or it is not yours.", "Go to Home to see yours.")
 TEXT_LIMIT = 20_000
@@ -32,9 +32,9 @@ def text(value: object, limit: int = TEXT_LIMIT) -> str:
 
 
 def fields(value: object) -> dict[str, str]:
-    """The fields of a form."""
+    """The fields of a form; what is no form is an empty one, whose fields are then missed."""
     if not isinstance(value, dict):
-        raise InvalidInput("form", "The form could not be read.", "Load the page again.")
+        return {}
     return {str(name)[:60]: text(field) for name, field in list(value.items())[:40]}
 
 

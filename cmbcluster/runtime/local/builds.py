@@ -13,6 +13,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -40,8 +41,10 @@ HALF = ".building-"
 GOING = ".removing-"
 RECORD = "build.json"
 USED = "last-used"
+COMPILED = "compiled"
 NAME_LENGTH = 32
 WAIT_SECONDS = 0.1
+_log = logging.getLogger(__name__)
 OnMarks = Callable[[tuple[StageMark, ...]], None]
 
 
@@ -83,6 +86,7 @@ class Builds:
         self._seconds = settings.build_seconds
         self._at_once = asyncio.Semaphore(settings.local_builds_at_once)
         self._under_way: dict[str, _UnderWay] = {}
+        self._compiling: dict[str, asyncio.Task[None]] = {}
         self.folder = tool.data_dir / "builds"
 
     def prepare(self) -> None:
@@ -110,8 +114,43 @@ class Builds:
                     with contextlib.suppress(OSError):
                         (found.folder / USED).touch()
                     yield found
+                    self._compile_soon(found)
                     return
             await self._made(name, interpreter, lock, bundled, on_marks)
+
+    async def close(self) -> None:
+        """End what goes on in the background; it is taken up again with the next start."""
+        tasks = list(self._compiling.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _compile_soon(self, build: Build) -> None:
+        """Compile a build's modules once, for all later starts, while its first start goes on.
+
+        Environments cannot write there, so each start would compile them anew. It takes
+        longer than installing, hence not before the first start and with the lowest priority.
+        """
+        if build.name in self._compiling or (build.folder / COMPILED).exists():
+            return
+        task = asyncio.create_task(self._compile(build))
+        self._compiling[build.name] = task
+        task.add_done_callback(lambda _: self._compiling.pop(build.name, None))
+
+    async def _compile(self, build: Build) -> None:
+        nice = shutil.which("nice")
+        python = str(build.folder / "bin" / "python")
+        with self._try_hold(build.name, shared=True) as held:
+            if not held:
+                return
+            words = [*(["-n", "19", python] if nice else []), "-I", "-m", "compileall", "-q", "-j", "1", "lib"]
+            try:
+                await self._tool.run(words, folder=build.folder, program=nice or python)
+                (build.folder / COMPILED).touch()
+            except OSError as wrong:
+                # Environments work without; the next start tries again.
+                _log.info("build was not compiled", extra={"build": build.name, "error": str(wrong)})
 
     async def _made(
         self, name: str, interpreter: Interpreter, lock: Lock, bundled: Path | None, on_marks: OnMarks
@@ -208,8 +247,7 @@ class Builds:
         (half / "lock.txt").write_text(lock.text, encoding="utf-8")
         (half / "lock.txt").chmod(0o644)
         arguments = [
-            "pip", "install", "--python", str(made / "bin" / "python"), "--require-hashes", "--no-deps",
-            "--compile-bytecode", "-r", "lock.txt",
+            "pip", "install", "--python", str(made / "bin" / "python"), "--require-hashes", "--no-deps", "-r", "lock.txt",
         ]  # fmt: skip
         async with progress.watching(made):
             await self._uv(half, arguments, progress)

@@ -26,6 +26,7 @@ from cmbcluster.runtime.local.builds import Build
 from cmbcluster.runtime.local.launching import launch_file, spawn
 from cmbcluster.runtime.local.machine import HOST, Machine, PortTaken
 from cmbcluster.runtime.local.run_folder import EnvironmentFolder, Record, RunFolder, Status
+from cmbcluster.runtime.local.supervisor import remove_cgroup
 from cmbcluster.runtime.local.usage import Meter
 from cmbcluster.runtime.local.waiting import until_closed, until_gone, until_it_answers
 from cmbcluster.runtime.port import Ending, Endpoint, Observation, Sight, Spec, StageMark
@@ -290,6 +291,9 @@ class Run:
         if self._force is not None:
             self._force.cancel()
         status = self.files.status()
+        for group in self.record.cgroups:
+            # Usually the supervisor did it; one that was killed could not.
+            await asyncio.to_thread(remove_cgroup, group)
         if status is None and self.record.stop_asked_at is None:
             said = await asyncio.to_thread(self.files.complaint)
             self._end(endings.of_start("It could not be started.", "See the last lines of its log.", said))

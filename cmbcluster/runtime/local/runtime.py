@@ -81,6 +81,8 @@ class LocalRuntime:
         """Stop following; environments go on and the next ``open`` finds them."""
         runs, self._runs = self._runs, {}
         await asyncio.gather(*(run.detach() for run in runs.values()))
+        if self._machine is not None:
+            await self._machine.builds.close()
         self._machine = None
 
     @property

@@ -217,7 +217,7 @@ class Supervisor:
         if not self.reason and code == 128 + signal.SIGKILL and (self.oom_kills or oom_kills(self.launch["cgroups"])):
             self.reason = "memory"
         for folder in self.launch["cgroups"]:
-            _remove_cgroup(folder)
+            remove_cgroup(folder)
         self.status |= {"ended_at": now_text(), "exit_code": code, "reason": self.reason or "exited"}
         write_atomically(STATUS, self.status)
 
@@ -287,7 +287,8 @@ def _kill_group(pid: int) -> None:
         return
 
 
-def _remove_cgroup(folder: str) -> None:
+def remove_cgroup(folder: str) -> None:
+    """Remove a control group, waiting for the kernel to let go of its last process."""
     for _ in range(50):
         try:
             os.rmdir(folder)

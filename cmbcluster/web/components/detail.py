@@ -96,16 +96,9 @@ def launch_card(fall: Any, title: str = "Launch") -> rx.Component:
 
 def time_card(row: Any, about: Any) -> rx.Component:
     """The countdown of a running environment, with Extend beside it."""
-    told = rx.cond(
-        about.warn_at > 0,
-        rx.fragment(
-            " You are told at ",
-            When.create(at=about.warn_at, form="time"),
-            " and ",
-            When.create(at=about.last_warn_at, form="time"),
-            ".",
-        ),
-    )
+    last = When.create(at=about.last_warn_at, form="time")
+    both = rx.cond(about.warn_at > 0, rx.fragment(When.create(at=about.warn_at, form="time"), " and "))
+    told = rx.cond(about.last_warn_at > 0, rx.fragment(" You are told at ", both, last, "."))
     return rx.el.section(
         rx.el.div(
             Countdown.create(deadline=row.deadline, after="left", icon=True, title=row.name, class_name="fig big"),

@@ -141,7 +141,7 @@ def _sidebar(here: str) -> rx.Component:
             rx.el.span(icon("sliders"), class_name="push three"),
             href="/settings",
             class_name="me",
-            aria_label=f"{SHELL.me.name} {SHELL.me.tier} · Settings",
+            title=f"{SHELL.me.name}, settings",
             custom_attrs=_current(here, "Settings"),
         ),
         class_name="side",

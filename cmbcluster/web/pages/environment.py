@@ -137,7 +137,7 @@ class DetailPage(Page[DetailState, Facts]):
             return
         state.title = f"{view.name} · CMBCluster"
         state.row = env_row(view, base.now)
-        state.about = about(view, base.limits)
+        state.about = about(view, base.limits, base.now)
         state.fall = waterfall(view, base.now)
         state.why = why(view, base.limits)
         state.protection = protection(view.protection)

@@ -11,7 +11,7 @@ from typing import Any
 import reflex as rx
 
 from cmbcluster.domain.actors import Actor
-from cmbcluster.domain.lifecycle import LAUNCHING, Phase
+from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Phase
 from cmbcluster.domain.views import ActivityPage, EnvironmentView
 from cmbcluster.web.access import public, signed_in
 from cmbcluster.web.acts import Acts
@@ -139,8 +139,13 @@ class HomePage(Page[HomeState, ActivityPage]):
 
 
 def _weight(view: EnvironmentView) -> tuple[int, float]:
-    """Running first, then launching, then the rest, each the newest first."""
-    group = 0 if view.phase is Phase.RUNNING else 1 if view.phase in LAUNCHING else 2
+    """Running first, then what is under way, then the rest, each the newest first."""
+    if view.phase is Phase.RUNNING:
+        group = 0
+    elif view.phase in LAUNCHING:
+        group = 1
+    else:
+        group = 3 if view.phase in AT_REST else 2
     return group, -view.asked_at.timestamp()
 
 
@@ -342,9 +347,6 @@ def home_page() -> rx.Component:
 
 def index() -> rx.Component:
     """Visitors see the front page, people Home; until it is known, what the last visit was."""
-    return rx.match(
-        SHELL.who,
-        ("in", home_page()),
-        ("out", front_page()),
-        rx.fragment(rx.el.div(front_page(), class_name="pre-front"), rx.el.div(home_page(), class_name="pre-home")),
-    )
+    front = rx.el.div(front_page(), class_name=rx.cond(SHELL.who == "", "pre-front", ""))
+    home = rx.el.div(home_page(), class_name=rx.cond(SHELL.who == "", "pre-home", ""))
+    return rx.fragment(rx.cond(SHELL.who != "in", front), rx.cond(SHELL.who != "out", home))

@@ -1,0 +1,48 @@
+"""The built pages over the stage, at an address of their own: for looking, and for pictures.
+
+``python -m tests.web.serving 8377`` serves; add ``ending`` for environments in their last
+minutes. Sign in by the cookie ``cmb_session`` with a person's name: ada, elena or ravi.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from cmbcluster import wiring
+from cmbcluster.edge.frontend import Frontend, ready_frontend
+from cmbcluster.http.middleware import Shell
+from cmbcluster.http.policy import content_security_policy, script_hashes
+from cmbcluster.settings import Settings
+from tests.web.stage import Platform
+
+
+def build(data_dir: Path, settings: Settings) -> Frontend:
+    """The pages for this address; built when their sources changed."""
+    return asyncio.run(ready_frontend(data_dir, settings.public_url, print))
+
+
+def serve(frontend: Frontend, settings: Settings, *, ending: bool) -> None:
+    """Serve until interrupted."""
+    os.environ.update(frontend.environment())
+    wiring.set_parts(Platform(ending=ending).shape(settings))
+    # Imported when the environment says where the built pages are.
+    from cmbcluster.cmbcluster import app
+
+    policy = content_security_policy(settings.public_url, script_hashes(frontend.client))
+    uvicorn.run(Shell(app(), settings.public_url, policy), host="127.0.0.1", port=settings.port, log_level="warning")
+
+
+def main() -> None:
+    """Read the arguments and serve."""
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8377
+    settings = Settings(port=port, data_dir=Path(".states") / "stage", _env_file=None)
+    serve(build(settings.data_dir, settings), settings, ending="ending" in sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Handlers called as methods: any JSON may arrive, errors become words, facts become rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cmbcluster.domain.lifecycle import Phase
+from cmbcluster.errors import NotFound, RuntimeUnavailable
+from cmbcluster.web.acts import Acts
+from cmbcluster.web.addresses import address, pager
+from cmbcluster.web.arguments import environment_id, fields, text, whole
+from cmbcluster.web.guard import actor_of
+from cmbcluster.web.launch import FIELDS, Launch, problem_of
+from cmbcluster.web.live import base_facts
+from cmbcluster.web.pages.environment import DetailPage, DetailState
+from cmbcluster.web.pages.environments import EnvironmentsState, ListPage, asked_for
+from cmbcluster.web.pages.home import HomePage, HomeState
+from cmbcluster.web.shell import Shell, show_shell
+from cmbcluster.wiring import parts
+from tests.web.stage import Platform, key
+
+HOSTILE: tuple[Any, ...] = (None, 0, -1, [], {}, {"a": []}, "x" * 100_000, "\x00", "../..", ["a"], 1e308, True)
+RUNNING = str(key("planck-lowl-anomalies"))
+FAILED = str(key("desi-dr2-bao-chains"))
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda v: repr(v)[:20])
+def test_arguments_are_bounded(value: Any) -> None:
+    with pytest.raises(NotFound):
+        environment_id(value)
+    assert isinstance(text(value), str)
+    assert len(text(value, 10)) <= 10
+    assert 0 <= whole(value, 0, 100) <= 100
+
+
+def test_fields_of_a_form_are_strings() -> None:
+    assert fields({"a": 1, "b": "x"}) == {"a": "", "b": "x"}
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda v: repr(v)[:20])
+@pytest.mark.parametrize("act", ["start", "stop", "extend", "update", "run", "ask_delete"])
+async def test_hostile_ids_never_raise(tab: Any, act: str, value: Any) -> None:
+    acts = await tab("elena").get_state(Acts)
+    await Acts.event_handlers[act].fn(acts, value)
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda v: repr(v)[:20])
+async def test_hostile_forms_never_raise(tab: Any, value: Any) -> None:
+    root = tab("elena")
+    launch = await root.get_state(Launch)
+    async for _ in Launch.event_handlers["order"].fn(launch, value):
+        pass
+    await Launch.event_handlers["check"].fn(launch, value, value)
+    await Acts.event_handlers["delete"].fn(await root.get_state(Acts), value)
+
+
+async def test_stop_says_what_it_did(tab: Any, stage: Platform) -> None:
+    root = tab("elena")
+    await Acts.event_handlers["stop"].fn(await root.get_state(Acts), RUNNING)
+    shell = await root.get_state(Shell)
+    assert shell.toasts[-1]["text"] == "planck-lowl-anomalies: it is stopping."
+    view = await stage.get(stage.accounts_by_token["elena"].actor, key("planck-lowl-anomalies"))
+    assert view.phase is Phase.STOPPING
+
+
+async def test_somebody_elses_environment_is_not_there(tab: Any) -> None:
+    root = tab("ada")
+    await Acts.event_handlers["stop"].fn(await root.get_state(Acts), RUNNING)
+    shell = await root.get_state(Shell)
+    assert shell.toasts[-1]["text"] == "There is no such environment, or it is not yours."
+    assert shell.toasts[-1]["tone"] == "bad"
+
+
+async def test_a_runtime_that_does_not_answer_is_said_in_words(tab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(*_: Any, **__: Any) -> None:
+        raise RuntimeUnavailable("socket closed by /var/secret/path")
+
+    monkeypatch.setattr(parts().environments, "stop", silent)
+    root = tab("elena")
+    await Acts.event_handlers["stop"].fn(await root.get_state(Acts), RUNNING)
+    toast = (await root.get_state(Shell)).toasts[-1]
+    assert toast["tone"] == "bad"
+    assert "secret" not in str(toast)
+
+
+async def test_the_workspace_goes_only_with_its_name(tab: Any) -> None:
+    root = tab("elena")
+    acts = await root.get_state(Acts)
+    await Acts.event_handlers["ask_delete"].fn(acts, FAILED)
+    assert acts.deleting_name == "desi-dr2-bao-chains"
+    await Acts.event_handlers["delete"].fn(acts, {"workspace": "remove", "typed_name": "wrong"})
+    assert "typed_name" in acts.delete_errors
+    assert acts.deleting_id
+    await Acts.event_handlers["delete"].fn(acts, {"workspace": "remove", "typed_name": "desi-dr2-bao-chains"})
+    assert acts.deleting_id == ""
+
+
+async def test_a_launch_reports_every_wrong_field_at_once(tab: Any) -> None:
+    root = tab("elena")
+    launch = await root.get_state(Launch)
+    await Launch.event_handlers["begin"].fn(launch, "custom")
+    assert launch.is_open
+    form = {"name": "Bad name!", "requirements": "-e .", "python": "2", "command": "a | b", "port": "80"}
+    assert [_ async for _ in Launch.event_handlers["order"].fn(launch, form)]
+    assert {k for k, v in launch.errors.items() if v} == {"name", "requirements", "python", "command", "port"}
+    assert set(launch.errors) <= set(FIELDS)
+    assert launch.is_open
+    assert not launch.busy
+
+
+async def test_a_launch_that_passes_goes_to_its_page(tab: Any, stage: Platform) -> None:
+    root = tab("elena")
+    stage.accounts_by_token["elena"].environments.pop()
+    launch = await root.get_state(Launch)
+    await Launch.event_handlers["begin"].fn(launch, "denario")
+    assert launch.offer.suggestion == "denario"
+    form = {"name": "planck-dipole", "size": "large", "uptime": "21600"}
+    events = [event async for event in Launch.event_handlers["order"].fn(launch, form)]
+    assert f"/environments/{key('planck-dipole')}" in str(events[-1])
+    assert not launch.is_open
+
+
+async def test_the_limit_is_said_in_the_dialog(tab: Any) -> None:
+    root = tab("elena")
+    launch = await root.get_state(Launch)
+    await Launch.event_handlers["begin"].fn(launch, "denario")
+    assert launch.offer.full == "You have 5 of 5 running. Stop one, then launch this."
+
+
+async def test_an_unknown_application_opens_nothing(tab: Any) -> None:
+    root = tab("elena")
+    launch = await root.get_state(Launch)
+    await Launch.event_handlers["begin"].fn(launch, "no-such-thing")
+    assert not launch.is_open
+    assert (await root.get_state(Shell)).toasts[-1]["text"] == "There is no such application."
+
+
+def test_field_checks_are_the_domains() -> None:
+    assert problem_of("name", "planck-lensing") == ""
+    assert "control characters" in problem_of("name", "a\x07")
+    assert problem_of("port", "99999").startswith("Port 99999")
+
+
+async def shown(page: Any, state: Any, root: Any) -> Any:
+    """Gather and show once, as ``follow`` does."""
+    actor = await actor_of(root)
+    page.base = await base_facts(actor)
+    await page.show(state, await page.gather(actor))
+    return state
+
+
+async def test_home_counts_what_is_there(tab: Any) -> None:
+    root = tab("elena")
+    home = await shown(HomePage(), await root.get_state(HomeState), root)
+    assert home.ready
+    assert home.sentence == "3 running, 1 starting, 3 things need you."
+    assert [need.act for need in home.needs] == ["retry", "extend", ""]
+    assert home.rows[0].kind == "running"
+    assert len(home.again) == 4
+
+
+async def test_home_of_somebody_new_says_what_to_do(tab: Any) -> None:
+    root = tab("ada")
+    home = await shown(HomePage(), await root.get_state(HomeState), root)
+    assert home.sentence == "Launch an application to begin."
+    assert home.rows == home.needs == home.again == []
+
+
+async def test_the_list_keeps_its_filter_in_the_address(tab: Any) -> None:
+    root = tab("elena")
+    wanted = asked_for({"q": "planck", "phase": "running", "sort": "name"})
+    state = await shown(ListPage(wanted), await root.get_state(EnvironmentsState), root)
+    assert [row.name for row in state.rows] == ["planck-lowl-anomalies"]
+    assert state.by_name.how == "ascending"
+    assert state.by_name.href == "/environments?q=planck&phase=running&sort=-name"
+    assert [chip.on for chip in state.phases] == [False, True, False, False, False]
+
+
+def test_what_an_address_cannot_mean_is_left_out() -> None:
+    wanted = asked_for({"phase": "nonsense", "sort": "__class__", "from": "-5"})
+    assert (wanted.phase, wanted.sort, wanted.offset) == ("", "-asked_at", 0)
+
+
+def test_pages_of_a_list() -> None:
+    assert pager("/x", 0, 7, 7, "entry", "entries").text == "7 entries"
+    middle = pager("/x", 25, 25, 80, "entry", "entries", q="a b")
+    assert middle.text == "26–50 of 80 entries"
+    assert (middle.before, middle.after) == ("/x?q=a+b", "/x?q=a+b&from=50")
+    assert address("/x", q="", n=0) == "/x"
+
+
+async def test_a_page_of_somebody_else_says_not_found(tab: Any) -> None:
+    root = tab("ada")
+    state = await shown(DetailPage(RUNNING, "overview", 0), await root.get_state(DetailState), root)
+    assert state.missing
+    assert state.row.name == ""
+
+
+async def test_changes_of_phase_are_told_once(tab: Any, stage: Platform) -> None:
+    root = tab("elena")
+    shell = await root.get_state(Shell)
+    actor = await actor_of(root)
+    show_shell(shell, await base_facts(actor))
+    assert shell.toasts == []
+    await stage.change(actor, key("act-dr6-lensing"), "", phase=Phase.RUNNING, running_since=datetime.now(UTC))
+    show_shell(shell, await base_facts(actor))
+    show_shell(shell, await base_facts(actor))
+    assert [toast["text"] for toast in shell.toasts] == ["act-dr6-lensing is running"]
+    assert shell.said == "act-dr6-lensing is running"
+
+
+async def test_a_failure_is_told_aloud(tab: Any, stage: Platform) -> None:
+    root = tab("elena")
+    shell = await root.get_state(Shell)
+    actor = await actor_of(root)
+    show_shell(shell, await base_facts(actor))
+    await stage.change(actor, key("act-dr6-lensing"), "", phase=Phase.FAILED)
+    show_shell(shell, await base_facts(actor))
+    assert shell.alarm.startswith("act-dr6-lensing failed")
