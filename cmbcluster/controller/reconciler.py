@@ -31,7 +31,7 @@ LOOK_AGAIN_SECONDS = 5.0  # The runtime tells of changes; this repairs what it f
 STOPPING_LOOK_SECONDS = 1.0
 INDEX_TRIES = 3
 
-Handler = Callable[[Environment, Observation], Awaitable[float | None]]
+Handler = Callable[[Environment, Observation, datetime], Awaitable[float | None]]
 
 
 class Reconciler:
@@ -76,7 +76,7 @@ class Reconciler:
         if row.desired == Desired.RUNNING:
             if row.lock_digest is None:
                 return await self._resolve(row, now)
-            return await self._handle(row)
+            return await self._handle(row, now)
         self._resolutions.drop(environment_id)
         return await self._toward_rest(row, now)
 
@@ -122,25 +122,24 @@ class Reconciler:
         mark = StageMark(
             Stage.RESOLVING, resolution.began_at, now, done=lock.packages, total=lock.packages, unit="packages"
         )
-        await self._recorder.keep_lock(row, lock, mark)
+        fresh = await self._recorder.keep_lock(row, lock, mark)
         self._resolutions.drop(row.id)
         self._reach(Checkpoint.LOCK_KEPT)
-        return 0.0
+        return 0.0 if fresh is None else await self._handle(fresh, now)
 
-    async def _handle(self, row: Environment) -> float | None:
-        observation = await self._look(row)
+    async def _handle(self, row: Environment, now: datetime) -> float | None:
+        observation = await self._look(row, now)
         if observation.sight in (Sight.BUILDING, Sight.STARTING, Sight.RUNNING):
             self._seen_at[row.id] = observation.seen_at
-        return await self._handlers[observation.sight](row, observation)
+        return await self._handlers[observation.sight](row, observation, now)
 
-    async def _look(self, row: Environment) -> Observation:
+    async def _look(self, row: Environment, now: datetime) -> Observation:
         try:
             return await self._runtime.look(_ref(row))
         except RuntimeUnavailable:
-            now = (await self._recorder.load(row.id))[1]
             return Observation(_ref(row), Sight.UNKNOWN, now)
 
-    async def _begin(self, row: Environment, _observation: Observation) -> float | None:
+    async def _begin(self, row: Environment, _observation: Observation, now: datetime) -> float | None:
         """Nothing is there: start it, unless it was running and is lost."""
         if row.phase in (Phase.RUNNING, Phase.UNKNOWN) and row.running_since is not None:
             return await self._fail(row, Ending(StopReason.LOST, *words.LOST))
@@ -156,32 +155,30 @@ class Reconciler:
             await self._runtime.stop(Ref(row.id, row.slug, row.run - 1))
             return STOPPING_LOOK_SECONDS
         self._reach(Checkpoint.STARTED)
-        observation = await self._look(row)
+        observation = await self._look(row, now)
         if observation.sight is Sight.ABSENT:
             return STOPPING_LOOK_SECONDS
         if row.phase == Phase.QUEUED:
-            now = (await self._recorder.load(row.id))[1]
             await self._recorder.record(row, Finding(Phase.PULLING, [queued(row, now), *observation.stages]))
             return 0.0
-        return await self._handlers[observation.sight](row, observation)
+        return await self._handlers[observation.sight](row, observation, now)
 
-    async def _building(self, row: Environment, seen: Observation) -> float | None:
+    async def _building(self, row: Environment, seen: Observation, _now: datetime) -> float | None:
         await self._recorder.record(row, Finding(Phase.PULLING, seen.stages))
         return LOOK_AGAIN_SECONDS
 
-    async def _starting(self, row: Environment, seen: Observation) -> float | None:
+    async def _starting(self, row: Environment, seen: Observation, _now: datetime) -> float | None:
         if row.phase in (Phase.RUNNING, Phase.UNKNOWN) and row.running_since is not None:
             # It ran before and does not answer at the moment: slow is not stopped.
             return LOOK_AGAIN_SECONDS
         await self._recorder.record(row, Finding(Phase.STARTING, seen.stages, _protection(seen)))
         return LOOK_AGAIN_SECONDS
 
-    async def _running(self, row: Environment, seen: Observation) -> float | None:
+    async def _running(self, row: Environment, seen: Observation, now: datetime) -> float | None:
         if row.phase == Phase.RUNNING:
-            return await self._uptime.look(row)
+            return await self._uptime.look(row, now)
         if seen.endpoint is None:
             return LOOK_AGAIN_SECONDS
-        now = (await self._recorder.load(row.id))[1]
         first = row.running_since is None
         values = {
             **_protection(seen),
@@ -208,10 +205,10 @@ class Reconciler:
         self._reach(Checkpoint.RUNNING_RECORDED)
         return 0.0
 
-    async def _ending(self, _row: Environment, _seen: Observation) -> float | None:
+    async def _ending(self, _row: Environment, _seen: Observation, _now: datetime) -> float | None:
         return STOPPING_LOOK_SECONDS
 
-    async def _exited(self, row: Environment, seen: Observation) -> float | None:
+    async def _exited(self, row: Environment, seen: Observation, _now: datetime) -> float | None:
         ending = seen.ending or Ending(StopReason.LOST, *words.LOST)
         ran = row.running_since is not None
         if ending.reason is StopReason.EXITED and ending.exit_code == 0 and ran:
@@ -222,7 +219,7 @@ class Reconciler:
             return None
         return await self._fail(row, ending, seen.stages)
 
-    async def _unseen(self, row: Environment, _seen: Observation) -> float | None:
+    async def _unseen(self, row: Environment, _seen: Observation, _now: datetime) -> float | None:
         if row.phase == Phase.RUNNING:
             values = {"last_seen_at": self._seen_at.get(row.id, row.last_seen_at)}
             await self._recorder.record(row, Finding(Phase.UNKNOWN, values=values))
@@ -255,7 +252,7 @@ class Reconciler:
     async def _toward_rest(self, row: Environment, now: datetime) -> float | None:
         if row.phase == Phase.DELETING:
             return await self._remove(row, now)
-        observation = await self._look(row)
+        observation = await self._look(row, now)
         if observation.sight is Sight.UNKNOWN:
             return LOOK_AGAIN_SECONDS
         if observation.sight in (Sight.ABSENT, Sight.EXITED):

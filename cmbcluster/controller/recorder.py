@@ -87,12 +87,12 @@ class Recorder:
             await self.ring(row)
         return True
 
-    async def keep_lock(self, seen: Environment, lock: Lock, resolving: StageMark) -> bool:
-        """Give the row the lock that its source was resolved to."""
+    async def keep_lock(self, seen: Environment, lock: Lock, resolving: StageMark) -> Environment | None:
+        """Give the row the lock that its source was resolved to; the row as it is then, or None when it moved on."""
         async with self._database.transaction() as work:
             row = await work.environments.by_id(seen.id)
             if row is None or row.generation != seen.generation or row.lock_digest is not None:
-                return False
+                return None
             now = await work.now()
             await work.environments.keep_lock(
                 PackageLock(
@@ -103,7 +103,7 @@ class Recorder:
             row.lock_digest = lock.digest
             await _put_stages(work, row, [resolving])
         await self.ring(row)
-        return True
+        return row
 
     async def lock_of(self, row: Environment) -> Lock | None:
         """The lock of the row's packages."""

@@ -7,6 +7,8 @@ ones.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from cmbcluster.controller.checkpoints import Checkpoint, Probe
 from cmbcluster.controller.recorder import Notice, Recorder
 from cmbcluster.controller.words import duration
@@ -25,9 +27,8 @@ class Uptime:
         self._recorder = recorder
         self._reach = reach
 
-    async def look(self, row: Environment) -> float | None:
+    async def look(self, row: Environment, now: datetime) -> float | None:
         """Warn or stop when due; returns the seconds until the next thing is due."""
-        now = (await self._recorder.load(row.id))[1]
         deadline_at = deadline_of(row)
         if deadline_at is None:
             return CLOCK_LOOK_SECONDS

@@ -7,17 +7,19 @@ no row and says so. Nothing here decides what should happen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVarTuple
 from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import Select, func, update
+from sqlalchemy import select as select_columns
 from sqlalchemy.engine import CursorResult
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
-from cmbcluster.domain.lifecycle import LAUNCHING, OCCUPYING, Phase
+from cmbcluster.domain.lifecycle import LAUNCHING, OCCUPYING, Phase, Stage
+from cmbcluster.domain.timing import Measured
 
 PHASE_FILTERS: dict[str, frozenset[Phase]] = {
     "running": frozenset({Phase.RUNNING, Phase.UNKNOWN}),
@@ -26,6 +28,16 @@ PHASE_FILTERS: dict[str, frozenset[Phase]] = {
     "failed": frozenset({Phase.FAILED}),
 }
 SORTS = {"name": col(Environment.name), "asked_at": col(Environment.asked_at), "phase": col(Environment.phase)}
+
+_MEASURED = (
+    col(LaunchStage.environment_id),
+    col(LaunchStage.run),
+    col(LaunchStage.stage),
+    col(LaunchStage.started_at),
+    col(LaunchStage.ended_at),
+)
+
+Ts = TypeVarTuple("Ts")
 
 
 class Environments:
@@ -68,14 +80,13 @@ class Environments:
 
     async def counts(self, owner_id: UUID) -> tuple[int, int]:
         """How many of the owner's environments hold a place, and how many are kept."""
-        occupying = [p.value for p in OCCUPYING]
-        mine = (Environment.owner_id == owner_id, col(Environment.gone_at).is_(None))
-        kept = (await self._session.exec(select(func.count()).select_from(Environment).where(*mine))).one()
-        running = (
-            await self._session.exec(
-                select(func.count()).select_from(Environment).where(*mine, col(Environment.phase).in_(occupying))
-            )
-        ).one()
+        holds = col(Environment.phase).in_([phase.value for phase in OCCUPYING])
+        found = await self._values(
+            select_columns(func.count().filter(holds), func.count())
+            .select_from(Environment)
+            .where(col(Environment.owner_id) == owner_id, col(Environment.gone_at).is_(None))
+        )
+        running, kept = found.one()
         return running, kept
 
     async def page(
@@ -178,19 +189,26 @@ class Environments:
                     changed = True
         return changed
 
-    async def recent_stages(self, application_id: str, limit: int) -> tuple[LaunchStage, ...]:
-        """The newest ended stages of an application's launches, whoever launched them."""
-        found = await self._session.exec(
-            select(LaunchStage)
+    async def recent_stages(self, application_id: str, limit: int) -> tuple[Measured, ...]:
+        """The newest ended stages of an application's launches, whoever launched them.
+
+        Every page asks for them again and again, so they come as values, not as rows to be watched for changes.
+        """
+        found = await self._values(
+            select_columns(*_MEASURED)
             .where(
-                LaunchStage.application_id == application_id,
+                col(LaunchStage.application_id) == application_id,
                 col(LaunchStage.ended_at).is_not(None),
                 col(LaunchStage.failed).is_(False),
             )
             .order_by(col(LaunchStage.started_at).desc())
             .limit(limit)
         )
-        return tuple(found.all())
+        return tuple(
+            Measured(environment_id, run, Stage(stage), started_at, ended_at)
+            for environment_id, run, stage, started_at, ended_at in found
+            if ended_at is not None
+        )
 
     # ---- locks ----
 
@@ -202,6 +220,11 @@ class Environments:
         """Keep a lock unless the same one is kept already."""
         if await self._session.get(PackageLock, row.digest) is None:
             self._session.add(row)
+
+    async def _values(self, query: Select[*Ts]) -> CursorResult[*Ts]:
+        """Rows as plain values; what was added so far is sent first, as the session does for objects."""
+        await self._session.flush()
+        return await (await self._session.connection()).execute(query)
 
 
 def _sorted(query: SelectOfScalar[Environment], sort: str) -> SelectOfScalar[Environment]:

@@ -11,7 +11,7 @@ from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.tiers import Limits
-from cmbcluster.domain.timing import RUNS_COUNTED, Measured, Usual, usual
+from cmbcluster.domain.timing import RUNS_COUNTED, Usual, usual
 from cmbcluster.domain.uptime import extended
 from cmbcluster.domain.views import EnvironmentView, ProtectionView, ReasonView, StageView
 from cmbcluster.errors import QuotaExceeded
@@ -38,10 +38,7 @@ def deadline_of(row: Environment) -> datetime | None:
 
 async def usual_of(work: Work, application_id: str) -> Usual:
     """What launches of an application usually take, from those measured here."""
-    rows = await work.environments.recent_stages(application_id, RUNS_COUNTED * MEASURABLE_STAGES)
-    return usual(
-        Measured(r.environment_id, r.run, Stage(r.stage), r.started_at, r.ended_at) for r in rows if r.ended_at
-    )
+    return usual(await work.environments.recent_stages(application_id, RUNS_COUNTED * MEASURABLE_STAGES))
 
 
 async def portraits(work: Work, rows: Sequence[Environment], frame: Frame) -> tuple[EnvironmentView, ...]:

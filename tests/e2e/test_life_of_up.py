@@ -32,13 +32,17 @@ def data() -> Iterator[Path]:
 def _launch_small(page: Page, up: Running) -> str:
     """A custom application of one small package that answers at once; returns its id."""
     page.goto(f"{up.url}/catalogue")
-    page.locator(".app-card", has_text="Custom").get_by_role("button").click()
+    page.locator(".app-card", has_text="Your own application").get_by_role("button").click()
     dialog = page.locator(".dlg")
-    dialog.get_by_label("Name", exact=True).fill("small")
-    dialog.get_by_label(re.compile("^Packages|^Requirements")).fill("six")
-    dialog.get_by_label(re.compile("^Python")).fill(".".join(map(str, sys.version_info[:2])))
-    dialog.get_by_label(re.compile("^Start command")).fill("python -m http.server {port} --bind {address}")
-    dialog.get_by_label(re.compile("^Port")).fill("8501")
+    typed = {
+        "name": "small",
+        "requirements": "six",
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "command": "python -m http.server {port} --bind {address}",
+        "port": "8501",
+    }
+    for field, text in typed.items():
+        dialog.locator(f"#f-{field}").fill(text)
     dialog.get_by_role("button", name="Launch", exact=True).click()
     page.wait_for_url(re.compile(r"/environments/[0-9a-f-]{36}"))
     expect(page.locator("main .phase").first).to_have_text("Running", timeout=120_000)

@@ -28,7 +28,8 @@ def build(data_dir: Path, settings: Settings) -> Frontend:
 
 def serve(frontend: Frontend, settings: Settings, *, ending: bool) -> None:
     """Serve until interrupted."""
-    os.environ.update(frontend.environment())
+    # rxconfig.py reads the settings by itself, for the origin it accepts sockets from.
+    os.environ.update(frontend.environment() | {"CMB_PORT": str(settings.port)})
     wiring.set_parts(Platform(ending=ending).shape(settings))
     # Imported when the environment says where the built pages are.
     from cmbcluster.cmbcluster import app

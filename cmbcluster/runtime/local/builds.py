@@ -118,7 +118,7 @@ class Builds:
                     return
             await self._made(name, interpreter, lock, bundled, on_marks)
 
-    async def close(self) -> None:
+    async def end_compiling(self) -> None:
         """End what goes on in the background; it is taken up again with the next start."""
         tasks = list(self._compiling.values())
         for task in tasks:
@@ -141,16 +141,13 @@ class Builds:
     async def _compile(self, build: Build) -> None:
         nice = shutil.which("nice")
         python = str(build.folder / "bin" / "python")
-        with self._try_hold(build.name, shared=True) as held:
-            if not held:
-                return
-            words = [*(["-n", "19", python] if nice else []), "-I", "-m", "compileall", "-q", "-j", "1", "lib"]
-            try:
-                await self._tool.run(words, folder=build.folder, program=nice or python)
-                (build.folder / COMPILED).touch()
-            except OSError as wrong:
-                # Environments work without; the next start tries again.
-                _log.info("build was not compiled", extra={"build": build.name, "error": str(wrong)})
+        words = [*(["-n", "19", python] if nice else []), "-I", "-m", "compileall", "-q", "-j", "1", "lib"]
+        try:
+            await self._tool.run(words, folder=build.folder, program=nice or python)
+            (build.folder / COMPILED).touch()
+        except OSError as wrong:
+            # Environments work without; the next start tries again.
+            _log.info("build was not compiled", extra={"build": build.name, "error": str(wrong)})
 
     async def _made(
         self, name: str, interpreter: Interpreter, lock: Lock, bundled: Path | None, on_marks: OnMarks
@@ -247,7 +244,8 @@ class Builds:
         (half / "lock.txt").write_text(lock.text, encoding="utf-8")
         (half / "lock.txt").chmod(0o644)
         arguments = [
-            "pip", "install", "--python", str(made / "bin" / "python"), "--require-hashes", "--no-deps", "-r", "lock.txt",
+            "pip", "install", "--python", str(made / "bin" / "python"), "--require-hashes", "--no-deps",
+            "-r", "lock.txt",
         ]  # fmt: skip
         async with progress.watching(made):
             await self._uv(half, arguments, progress)

@@ -82,7 +82,7 @@ class LocalRuntime:
         runs, self._runs = self._runs, {}
         await asyncio.gather(*(run.detach() for run in runs.values()))
         if self._machine is not None:
-            await self._machine.builds.close()
+            await self._machine.builds.end_compiling()
         self._machine = None
 
     @property
@@ -206,6 +206,7 @@ class LocalRuntime:
 
     async def prune_builds(self, *, unused_for_seconds: float = 0.0) -> tuple[BuildView, ...]:
         """Remove builds no environment runs from; returns what was removed."""
+        await self._opened.builds.end_compiling()
         return await asyncio.to_thread(self._opened.builds.prune, self._builds_in_use, unused_for_seconds)
 
     @property

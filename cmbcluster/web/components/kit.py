@@ -213,6 +213,7 @@ def skeleton_lines(lines: int = 4) -> rx.Component:
     return rx.el.div(
         *[rx.el.span(class_name="skel w60" if n % 2 else "skel line-s") for n in range(lines)],
         class_name="in stack gap14",
+        role="group",
         aria_busy="true",
         aria_label="Loading",
     )
