@@ -34,7 +34,7 @@ from cmbcluster.domain.tiers import SIZES
 from cmbcluster.errors import InvalidInput, StartRefused
 
 PACKAGE = "cmbcluster.catalogue"
-PLACEHOLDERS = ("{port}", "{address}", "{bundled}", "{python}")
+PLACEHOLDERS = ("{port}", "{address}", "{bundled}", "{python}", "{workspace}")
 
 _WORD_IN_BRACES = re.compile(r"\{[A-Za-z_]\w*\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")

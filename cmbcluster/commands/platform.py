@@ -80,7 +80,9 @@ class Platform:
     async def _open_servers(self, rooms: EdgeRooms, web: ASGIApp) -> None:
         access = parts().access
         relay = Relay(access, rooms.relay)
-        gate = SocketServer(Gate(access, self._settings, relay), rooms.gate, lifespan=False, websockets=False)
+        gate = SocketServer(
+            Gate(access, self._settings, relay), rooms.gate, lifespan=False, websockets=False, forwarded=False
+        )
         pages = SocketServer(web, rooms.web, lifespan=True, websockets=True)
         for part in (relay, gate, pages):
             self._opened.push_async_callback(part.stop)

@@ -119,6 +119,10 @@ def _surroundings(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_DATA_HOME": str(home / "data"),
+        # Its memory is small and its garbage is much: collecting less often costs some
+        # megabytes and saves a tenth of its processor time.
+        "GOGC": "400",
+        "GOMEMLIMIT": "192MiB",
     }
 
 

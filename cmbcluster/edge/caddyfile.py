@@ -73,6 +73,9 @@ def _options() -> str:
 		output stderr
 		format json
 		level ERROR
+		# It words every request for a log line that is then not written; what fails is
+		# told by another logger.
+		exclude http.handlers.reverse_proxy
 	}
 	servers {
 		protocols h1

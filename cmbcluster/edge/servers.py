@@ -42,9 +42,12 @@ class QuietServer(uvicorn.Server):
 
 
 class SocketServer:
-    """One ASGI application on one Unix socket."""
+    """One ASGI application on one Unix socket.
 
-    def __init__(self, app: ASGIApp, path: Path, *, lifespan: bool, websockets: bool) -> None:
+    ``forwarded``: the application asks who the client is, which the edge says in headers.
+    """
+
+    def __init__(self, app: ASGIApp, path: Path, *, lifespan: bool, websockets: bool, forwarded: bool = True) -> None:
         self._path = path
         self._server = QuietServer(
             uvicorn.Config(
@@ -53,7 +56,7 @@ class SocketServer:
                 access_log=False,
                 server_header=False,
                 date_header=False,
-                proxy_headers=True,
+                proxy_headers=forwarded,
                 forwarded_allow_ips="*",
                 lifespan="on" if lifespan else "off",
                 ws="websockets-sansio" if websockets else "none",

@@ -29,6 +29,7 @@ from cmbcluster.packages.pip_words import in_words_of_uv
 from cmbcluster.settings import Settings
 
 KEPT_LINES = 200
+DRAIN_SECONDS = 5.0
 SCRATCH = "scratch-"
 SCRATCH_SECONDS = 24 * 3600
 _LINE_LIMIT_BYTES = 1024**2
@@ -166,13 +167,17 @@ class UvTool:
         if on_start is not None:
             on_start(process.pid)
         said: deque[str] = deque(maxlen=KEPT_LINES)
+        reading = asyncio.gather(_read_all(process.stdout), _read_lines(process.stderr, said, on_line))
         try:
-            output, _ = await asyncio.gather(_read_all(process.stdout), _read_lines(process.stderr, said, on_line))
+            output, _ = await asyncio.shield(reading)
             code = await process.wait()
         finally:
             # Build scripts can leave children behind; none of them may go on.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            if not reading.done():
+                await asyncio.wait([reading], timeout=DRAIN_SECONDS)
+                reading.cancel()
             if process.returncode is None:
                 await asyncio.shield(process.wait())
         return Finished(code, output.decode(errors="replace"), "\n".join(said))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from cmbcluster.db.database import Work
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
-from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason
+from cmbcluster.domain.lifecycle import LAUNCHING, Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.tiers import Limits
 from cmbcluster.domain.timing import RUNS_COUNTED, Usual, usual
@@ -18,6 +18,7 @@ from cmbcluster.errors import QuotaExceeded
 from cmbcluster.settings import Settings
 
 MEASURABLE_STAGES = len(Stage)
+CERTAIN_STAGES = (Stage.STARTING, Stage.PORT)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _portrait(
         lock_digest=row.lock_digest or "",
         lock_packages=lock.packages if lock else 0,
         protection=ProtectionView(**row.protection) if row.protection else None,
-        stages=tuple(_stage(stage, times) for stage in stages),
+        stages=(*(_stage(stage, times) for stage in stages), *_waiting(row, stages, times)),
         workspace_bytes=row.measured_bytes,
         workspace_measured_at=row.measured_at,
     )
@@ -135,6 +136,20 @@ def _reason(row: Environment) -> ReasonView | None:
     if not row.reason_code:
         return None
     return ReasonView(StopReason(row.reason_code), row.reason_what, row.reason_then, row.reason_log_tail)
+
+
+def _waiting(row: Environment, stages: tuple[LaunchStage, ...], times: Usual) -> tuple[StageView, ...]:
+    """The stages that are certain to come, with what they usually take.
+
+    Whether anything must be downloaded or installed is not known before it begins.
+    """
+    if row.phase not in LAUNCHING or row.desired != Desired.RUNNING:
+        return ()
+    begun = {stage.stage for stage in stages}
+    coming = [stage for stage in CERTAIN_STAGES if stage not in begun]
+    return tuple(
+        StageView(stage, None, None, 0, None, "", "", False, times.stage_seconds.get(stage)) for stage in coming
+    )
 
 
 def _stage(row: LaunchStage, times: Usual) -> StageView:

@@ -196,8 +196,8 @@ def _words(
         foot = f"{STAGES[ended.stage]}: {said}" if ended and said else ""
         return f"gave up after {seconds_words(stop)}", foot, ""
     if not launching:
-        took = f"ready after {seconds_words(stop)}" if view.running_since else f"ended after {seconds_words(stop)}"
-        return took, "", ""
+        whole = all(stage.ended_at is not None and not stage.failed for stage in view.stages)
+        return f"{'ready' if whole else 'ended'} after {seconds_words(stop)}", "", ""
     current = current_stage(view)
     left = sum(max(0.0, u - max(s, b)) for s, b, u in spans)
     known = all(s.usual_seconds for s in view.stages if s.ended_at is None)

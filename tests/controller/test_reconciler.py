@@ -254,3 +254,19 @@ async def test_starting_again_counts_against_the_limit(platform: Platform) -> No
     await platform.running(ada, "second")
     with pytest.raises(QuotaExceeded, match="1 of 1 running"):
         await platform.parts.environments.start(ada, first.id)
+
+
+async def test_stages_to_come_are_named_with_what_they_usually_take(platform: Platform) -> None:
+    elena = await platform.sign_in("elena")
+    platform.runtime.behaviour = Behaviour(builds_for_seconds=10, starts_for_seconds=6)
+    first = await platform.launch(elena, "first")
+    waiting = {s.stage: s for s in first.stages if s.started_at is None}
+    assert {stage: s.usual_seconds for stage, s in waiting.items()} == {Stage.STARTING: None, Stage.PORT: None}
+    await platform.settle()
+    for seconds in (11, 6):
+        platform.advance(seconds)
+        await platform.settle()
+    assert all(s.started_at is not None for s in (await _view(platform, elena, first)).stages)
+    second = await platform.launch(elena, "second")
+    usual = {s.stage: s.usual_seconds for s in second.stages if s.started_at is None}
+    assert usual[Stage.PORT] == 6

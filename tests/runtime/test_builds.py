@@ -48,6 +48,14 @@ def fresh(data: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+async def made(fresh: Path) -> AsyncIterator[Builds]:
+    """Builds without a runtime around them."""
+    builds = make_builds(fresh)
+    yield builds
+    await builds.end_compiling()
+
+
+@pytest.fixture
 async def runtime(fresh: Path) -> AsyncIterator[LocalRuntime]:
     opened = LocalRuntime(settings_for(fresh))
     await opened.open()
@@ -208,14 +216,16 @@ asyncio.run(main())
     assert made.views(set()) == ()
     async with made.ready(SOURCE, lock, lambda marks: None) as build:
         assert (build.folder / "bin" / "python").exists()
+    await made.end_compiling()
 
 
-async def test_the_last_one_who_gives_up_ends_the_build(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_last_one_who_gives_up_ends_the_build(
+    made: Builds, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pids: list[int] = []
     fake_uv = fresh.parent / "slow-uv"
     fake_uv.write_text("#!/bin/sh\nsleep 60 &\nsleep 60\n")
     fake_uv.chmod(0o755)
-    made = make_builds(fresh)
     await made._interpreters.found()
     monkeypatch.setitem(made._tool.__dict__, "binary", str(fake_uv))
     real = asyncio.create_subprocess_exec
@@ -263,8 +273,7 @@ async def test_prune_takes_the_unused_and_leaves_the_used(runtime: LocalRuntime,
     await stop_and_remove(runtime, used, again)
 
 
-async def test_an_interpreter_that_went_away_means_a_new_build(fresh: Path) -> None:
-    made = make_builds(fresh)
+async def test_an_interpreter_that_went_away_means_a_new_build(made: Builds) -> None:
     async with made.ready(SOURCE, EMPTY_LOCK, lambda marks: None) as build:
         pass
     (build.folder / "bin" / "python").unlink()
@@ -273,8 +282,7 @@ async def test_an_interpreter_that_went_away_means_a_new_build(fresh: Path) -> N
         assert (again.folder / "bin" / "python").exists()
 
 
-async def test_a_missing_python_and_a_missing_application_are_named(fresh: Path) -> None:
-    made = make_builds(fresh)
+async def test_a_missing_python_and_a_missing_application_are_named(made: Builds) -> None:
     with pytest.raises(PackagesFailed) as missing:
         async with made.ready(PythonSource((), "3.20"), Lock("", "3.20", 0), lambda marks: None):
             pass
@@ -287,8 +295,7 @@ async def test_a_missing_python_and_a_missing_application_are_named(fresh: Path)
                 pass
 
 
-async def test_a_build_is_named_after_all_it_is_made_of(fresh: Path, tmp_path: Path) -> None:
-    made = make_builds(fresh)
+async def test_a_build_is_named_after_all_it_is_made_of(made: Builds, tmp_path: Path) -> None:
     interpreter = await made._interpreters.usable(PYTHON)
     bundled = tmp_path / "app"
     bundled.mkdir()

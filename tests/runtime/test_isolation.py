@@ -225,3 +225,14 @@ def test_log_lines_lose_colours_and_keep_their_time() -> None:
     assert at == datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
     assert text == "red α"
     assert split_stamp("no stamp") == (None, "no stamp")
+
+
+async def test_an_old_bubblewrap_is_used_without_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def old(command: list[str], _: Account) -> str | None:
+        return "bwrap: Unknown option --disable-userns" if "--disable-userns" in command else None
+
+    monkeypatch.setattr(shutil, "which", lambda name, path="": f"/usr/bin/{name}")
+    monkeypatch.setattr(isolation, "_try", old)
+    found = await isolation.probe(Account("me", 1000, 1000, changes=False))
+    assert found.level == OWN_NETWORK
+    assert "--disable-userns" not in argv(found, VIEW)

@@ -28,6 +28,8 @@ PERSON_ID = 1000
 NAME_SERVER = "169.254.1.1"
 # Cloud machines hand their credentials to whoever asks there.
 METADATA_SERVICE = "169.254.169.254"
+# No namespaces inside the namespace: most ways out of a kernel begin there.
+NO_NESTING: tuple[str, ...] = ("--disable-userns",)
 # Fresh and empty for each environment; mounted first, so that a build below one of them stays visible.
 PRIVATE = (
     "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", "/run", "--proc", "/proc", "--dev", "/dev",  # noqa: S108
@@ -59,6 +61,7 @@ class Isolation:
     pasta: str = "pasta"
     ip: str = ""
     system: tuple[tuple[str, str, str], ...] = ()
+    nesting: tuple[str, ...] = NO_NESTING  # empty for a bubblewrap that is too old to forbid it
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def argv(isolation: Isolation, view: View) -> list[str]:
 
 def _sandbox(isolation: Isolation, view: View) -> list[str]:
     words = [
-        "--unshare-user", "--uid", str(PERSON_ID), "--gid", str(PERSON_ID), "--disable-userns",
+        "--unshare-user", "--uid", str(PERSON_ID), "--gid", str(PERSON_ID), *isolation.nesting,
         "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", view.slug,
         "--die-with-parent", "--new-session",
         *PRIVATE,
@@ -143,12 +146,34 @@ async def probe(account: Account) -> Isolation:
         what = "bubblewrap is not installed, so environments see this machine's files and network."
         return Isolation(NONE, what, _install("bubblewrap", *([] if pasta else ["passt"])))
     true = shutil.which("true", path=_tool_path()) or "true"
-    simple = [
+    nesting = NO_NESTING
+    said = await _try([*_simple(bwrap, nesting, system), "--", true], account)
+    if said is not None:
+        nesting = ()
+        said = await _try([*_simple(bwrap, nesting, system), "--", true], account)
+    if said is not None:
+        reason, mend = _why_not()
+        return Isolation(NONE, f"bubblewrap does not work here{reason or ': ' + said}.", mend)
+    if not pasta:
+        what = "passt is not installed, so environments share this machine's loopback network."
+        return Isolation(SANDBOX, what, _install("passt"), bwrap=bwrap, system=system, nesting=nesting)
+    inside = [*_simple(bwrap, nesting, system), "--", true]
+    said = await _try([pasta, *_NETWORK, "-t", "none", "--", *inside], account)
+    if said is not None:
+        what = f"A network of its own could not be made ({said}), so environments share the loopback network."
+        return Isolation(SANDBOX, what, "", bwrap=bwrap, system=system, nesting=nesting)
+    missing = "" if ip else "iproute2 is not installed, so other addresses of this machine can be reached."
+    return Isolation(OWN_NETWORK, missing, "" if ip else _install("iproute2"), bwrap, pasta, ip, system, nesting)
+
+
+def _simple(bwrap: str, nesting: Sequence[str], system: Sequence[Sequence[str]]) -> list[str]:
+    """A sandbox with nothing in it but the system, to see whether one can be made."""
+    words = [
         bwrap,
         "--unshare-user",
         "--uid",
-        "1000",
-        "--disable-userns",
+        str(PERSON_ID),
+        *nesting,
         "--unshare-pid",
         "--proc",
         "/proc",
@@ -156,20 +181,8 @@ async def probe(account: Account) -> Isolation:
         "/dev",
     ]
     for row in system:
-        simple += row
-    said = await _try([*simple, "--", true], account)
-    if said is not None:
-        reason, mend = _why_not()
-        return Isolation(NONE, f"bubblewrap does not work here{reason or ': ' + said}.", mend)
-    if not pasta:
-        what = "passt is not installed, so environments share this machine's loopback network."
-        return Isolation(SANDBOX, what, _install("passt"), bwrap=bwrap, system=system)
-    said = await _try([pasta, *_NETWORK, "-t", "none", "--", *simple, "--", true], account)
-    if said is not None:
-        what = f"A network of its own could not be made ({said}), so environments share the loopback network."
-        return Isolation(SANDBOX, what, "", bwrap=bwrap, system=system)
-    missing = "" if ip else "iproute2 is not installed, so other addresses of this machine can be reached."
-    return Isolation(OWN_NETWORK, missing, "" if ip else _install("iproute2"), bwrap, pasta, ip, system)
+        words += row
+    return words
 
 
 def check_level(isolation: Isolation, least: str) -> None:

@@ -75,6 +75,12 @@ class Run:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    async def finish(self) -> None:
+        """For a run that is over: let the driver write down the end and clear away what is left."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=STATUS_SECONDS)
+        await self.detach()
+
     @property
     def is_over(self) -> bool:
         """Whether nothing of the run lives or will."""

@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -135,7 +135,7 @@ class LocalRuntime:
         self._removing.add(ref.slug)
         try:
             for run in mine:
-                await run.detach()
+                await run.finish()
                 self._runs.pop((ref.slug, run.record.generation), None)
             await asyncio.to_thread(_delete, folder, workspace=workspace)
         finally:
@@ -254,20 +254,21 @@ def _absent(ref: Ref) -> Observation:
 
 
 def _delete(folder: EnvironmentFolder, *, workspace: bool) -> None:
-    """Remove an environment's folders. A workspace may hold folders their owner closed to themselves."""
+    """Remove an environment's folders."""
     for path in (folder.path / "runs", folder.files, *([folder.workspace] if workspace else [])):
         if path.exists():
-            shutil.rmtree(path, onerror=_open_and_retry)
+            _unlock(path)
+            shutil.rmtree(path)
     with contextlib.suppress(OSError):
         # Refused by the kernel while the workspace is there, which is what is wanted.
         folder.path.rmdir()
 
 
-def _open_and_retry(act: Callable[..., object], path: str, _: object) -> None:
-    for place in (Path(path).parent, Path(path)):
-        if place.is_dir() and not place.is_symlink():
-            os.chmod(place, stat.S_IRWXU)
-    if act in (os.open, os.scandir, os.lstat):
-        shutil.rmtree(path)
-    else:
-        act(path)
+def _unlock(path: Path) -> None:
+    """Open folders their owner closed to themselves; nothing runs in them any more."""
+    os.chmod(path, stat.S_IRWXU)
+    for place, folders, _ in os.walk(path):
+        for name in folders:
+            inner = os.path.join(place, name)
+            if not os.path.islink(inner):
+                os.chmod(inner, stat.S_IRWXU)

@@ -62,7 +62,7 @@ export function Palette({ items = [], onRun }) {
             else if (e.key === "ArrowUp") { e.preventDefault(); go((k) => Math.max(0, k - 1)); }
             else if (e.key === "Enter") { e.preventDefault(); run(hits[n], e.ctrlKey || e.metaKey); }
           }} />
-        <Dialog.Close asChild><button type="button" className="btn flat sm" aria-label="Close"><kbd>Esc</kbd></button></Dialog.Close></div>
+        <Dialog.Close asChild><button type="button" className="btn flat sm"><kbd>Esc</kbd><span className="hush"> closes</span></button></Dialog.Close></div>
       <div id="pal" role="listbox" aria-label="Results" tabIndex={0} ref={box}>
         {groups.map((g, gi) => <div role="group" aria-labelledby={`pg-${gi}`} key={g.name + gi}><div className="pg" id={`pg-${gi}`}>{g.name}</div>
           {g.rows.map(([h, k]) => <div id={`pal-${k}`} role="option" aria-selected={k === n} className="pi" key={h.id} onMouseMove={() => k !== n && go(k)} onClick={(e) => run(h, e.ctrlKey || e.metaKey)}>
