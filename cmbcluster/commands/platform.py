@@ -22,6 +22,7 @@ from cmbcluster.edge.caddy import Caddy, addresses
 from cmbcluster.edge.caddyfile import EdgePlan
 from cmbcluster.edge.frontend import Frontend, project_root, ready_frontend
 from cmbcluster.edge.gate import Gate
+from cmbcluster.edge.gate_server import GateServer
 from cmbcluster.edge.relay import Relay
 from cmbcluster.edge.rooms import EdgeRooms, close_rooms, open_rooms
 from cmbcluster.edge.servers import SocketServer
@@ -80,9 +81,7 @@ class Platform:
     async def _open_servers(self, rooms: EdgeRooms, web: ASGIApp) -> None:
         access = parts().access
         relay = Relay(access, rooms.relay)
-        gate = SocketServer(
-            Gate(access, self._settings, relay), rooms.gate, lifespan=False, websockets=False, forwarded=False
-        )
+        gate = GateServer(Gate(access, self._settings, relay), rooms.gate)
         pages = SocketServer(web, rooms.web, lifespan=True, websockets=True)
         for part in (relay, gate, pages):
             self._opened.push_async_callback(part.stop)

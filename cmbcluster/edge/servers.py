@@ -42,12 +42,9 @@ class QuietServer(uvicorn.Server):
 
 
 class SocketServer:
-    """One ASGI application on one Unix socket.
+    """One ASGI application on one Unix socket."""
 
-    ``forwarded``: the application asks who the client is, which the edge says in headers.
-    """
-
-    def __init__(self, app: ASGIApp, path: Path, *, lifespan: bool, websockets: bool, forwarded: bool = True) -> None:
+    def __init__(self, app: ASGIApp, path: Path, *, lifespan: bool, websockets: bool) -> None:
         self._path = path
         self._server = QuietServer(
             uvicorn.Config(
@@ -56,7 +53,7 @@ class SocketServer:
                 access_log=False,
                 server_header=False,
                 date_header=False,
-                proxy_headers=forwarded,
+                proxy_headers=True,
                 forwarded_allow_ips="*",
                 lifespan="on" if lifespan else "off",
                 ws="websockets-sansio" if websockets else "none",

@@ -14,21 +14,23 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.db.database import Database
 from cmbcluster.db.models import Application, Environment
-from cmbcluster.domain.actors import Actor, Role, Tier
+from cmbcluster.domain.actors import Role, Tier
 from cmbcluster.domain.gate import ENVIRONMENT_COOKIE
 from cmbcluster.domain.lifecycle import Desired, Phase
 from cmbcluster.edge.caddy import Caddy, addresses
 from cmbcluster.edge.caddyfile import EdgePlan
 from cmbcluster.edge.gate import Gate
+from cmbcluster.edge.gate_server import GateServer
 from cmbcluster.edge.relay import Relay
 from cmbcluster.edge.rooms import EdgeRooms, close_rooms, open_rooms
-from cmbcluster.edge.servers import SocketServer
 from cmbcluster.identity.port import SignedIn
 from cmbcluster.services.access import AccessService
 from cmbcluster.services.sessions import SessionService
@@ -71,7 +73,7 @@ class Load:
 @asynccontextmanager
 async def edge(data: Path, application_port: int) -> AsyncIterator[Edge]:
     """Edge, gate and access service as ``cmbcluster up`` puts them together, one environment, one signed-in owner."""
-    settings = Settings(data_dir=data, port=free_port(), _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(data_dir=data, port=free_port(), _env_file=None)
     data.mkdir()
     database = Database(settings.sqlalchemy_url)
     await database.migrate()
@@ -80,7 +82,7 @@ async def edge(data: Path, application_port: int) -> AsyncIterator[Edge]:
     access = AccessService(database, bus, settings, sessions, b"k" * 32)
     rooms = open_rooms(settings.run_dir)
     relay = Relay(access, rooms.relay)
-    gate = SocketServer(Gate(access, settings, relay), rooms.gate, lifespan=False, websockets=False, forwarded=False)
+    gate = GateServer(Gate(access, settings, relay), rooms.gate)
     caddy = Caddy(rooms)
     host = settings.environment_host(SLUG)
     try:
@@ -111,9 +113,7 @@ async def _owner(
         now = await work.now()
         work.applications.add(_application())
         await work.flush()
-        row = _environment(actor, application_port)
-        row.created_at = row.asked_at = row.phase_since = row.running_since = now
-        work.environments.add(row)
+        work.environments.add(_environment(actor.person(), now, application_port))
     address = await access.mint(actor, SLUG)
     code = parse_qs(urlsplit(address).query)["code"][0]
     return f"{ENVIRONMENT_COOKIE}={await access.redeem(host, code)}"
@@ -126,13 +126,14 @@ def _application() -> Application:
     )  # fmt: skip
 
 
-def _environment(actor: Actor, application_port: int) -> Environment:
+def _environment(owner_id: UUID, now: datetime, application_port: int) -> Environment:
     return Environment(
-        owner_id=actor.user_id, name="bench", slug=SLUG, application_id="bench",
+        owner_id=owner_id, name="bench", slug=SLUG, application_id="bench",
         source={"requirements": [], "python": "3.11"}, program={"command": ["x"], "port": 8501, "health_path": "/"},
         cpu_millis=1000, memory_bytes=2**30, processes=64, workspace_bytes=2**30, uptime_seconds=3600,
         desired=Desired.RUNNING.value, phase=Phase.RUNNING.value, observed_generation=1,
         endpoint_host="127.0.0.1", endpoint_port=application_port,
+        created_at=now, asked_at=now, phase_since=now, running_since=now,
     )  # fmt: skip
 
 
@@ -161,6 +162,8 @@ async def load(port: int, *headers: str) -> Load:
     if per_second is None or "Non-2xx" in said or "Socket errors" in said:
         raise RuntimeError(f"the load was not answered as it should:\n{said}")
     parts = {part: float(number) * _UNITS[unit] for part, number, unit in _LATENCY.findall(said)}
+    if parts.keys() != {"50", "99"}:
+        raise RuntimeError(f"wrk said something unexpected:\n{said}")
     return Load(float(per_second[1]), parts["50"], parts["99"])
 
 
@@ -174,17 +177,21 @@ async def _gate_latency(there: Edge) -> list[float]:
 
 async def _measure() -> Section:
     with data_folder() as data:
-        async with upstream() as application, edge(data, application) as there:
-            async with rival(data.parent / "rival", application) as rival_port:
-                mine = (f"Host: {there.host}", f"Cookie: {there.cookie}")
-                await load(there.port, *mine)
-                await load(rival_port)
-                ours, theirs, bare = [], [], []
-                for _ in range(ROUNDS):
-                    ours.append(await load(there.port, *mine))
-                    theirs.append(await load(rival_port))
-                    bare.append(await load(application))
-                gate = await _gate_latency(there)
+        folder = data.parent / "rival"
+        async with (
+            upstream() as application,
+            edge(data, application) as there,
+            rival(folder, application) as rival_port,
+        ):
+            mine = (f"Host: {there.host}", f"Cookie: {there.cookie}")
+            await load(there.port, *mine)
+            await load(rival_port)
+            ours, theirs, bare = [], [], []
+            for _ in range(ROUNDS):
+                ours.append(await load(there.port, *mine))
+                theirs.append(await load(rival_port))
+                bare.append(await load(application))
+            gate = await _gate_latency(there)
     return _section(ours, theirs, bare, gate)
 
 
@@ -218,7 +225,8 @@ def _row(what: str, loads: list[Load]) -> Row:
     return Row(
         what,
         f"{median([one.per_second for one in loads]):.0f} requests/s",
-        f"p50 {millis(median([one.p50_seconds for one in loads]))}, p99 {millis(max(one.p99_seconds for one in loads))}",
+        f"p50 {millis(median([one.p50_seconds for one in loads]))}, "
+        f"p99 {millis(median([one.p99_seconds for one in loads]))}",
     )
 
 

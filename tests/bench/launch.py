@@ -103,7 +103,7 @@ async def _until_it_answers(port: int) -> None:
 @asynccontextmanager
 async def platform(data: Path) -> AsyncIterator[Bench]:
     """Services, controller and runtime as ``cmbcluster up`` puts them together."""
-    settings = Settings(data_dir=data, local_stop_grace_seconds=2, _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(data_dir=data, local_stop_grace_seconds=2, _env_file=None)
     parts = await open_parts(settings)
     controller = Controller(parts)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ def wait_running(page: Page, up: Running, launched: Launched) -> None:
     """See the phase on the environment's page become *Running*, without reloading."""
     if launched.id not in page.url:
         page.goto(f"{up.url}/environments/{launched.id}")
+    expect(page.locator("h1")).to_have_text(launched.name)
     expect(page.locator("main .phase").first).to_have_text(re.compile("Running|Failed"), timeout=BUILD_MILLISECONDS)
     assert page.locator("main .phase").first.inner_text() == "Running", page.locator("main").inner_text()
 
@@ -51,7 +53,7 @@ def wait_running(page: Page, up: Running, launched: Launched) -> None:
 def opened(context: BrowserContext, page: Page) -> Iterator[Page]:
     """Click *Open* and get the new tab, which is closed in any case."""
     with context.expect_page() as opening:
-        page.get_by_role("link", name="Open", exact=True).first.click()
+        page.locator("main").get_by_role("link", name="Open", exact=True).click()
     tab = opening.value
     try:
         yield tab
@@ -77,14 +79,20 @@ def test_stages_go_by_and_the_explorer_answers_a_slider(
     with opened(context, page) as explorer:
         expect(explorer.get_by_role("heading", name="CMB explorer")).to_be_visible(timeout=60_000)
         assert re.match(r"http://cmb-explorer(-\d+)?-[a-z0-9]{6}\.localhost", explorer.url)
-        curve = explorer.locator(".js-line").last
-        expect(curve).to_be_attached(timeout=60_000)
-        before = curve.get_attribute("d") or ""
-        slider = explorer.locator("[data-testid=stSlider] input[type=range]").first
-        slider.focus()
-        for _ in range(10):
-            slider.press("ArrowRight")
-        expect(curve).not_to_have_attribute("d", before, timeout=60_000)
+        expect(explorer.locator(".cartesianlayer .js-line").first).to_be_attached(timeout=60_000)
+        before = curves(explorer)
+        explorer.locator("[data-testid=stSlider] input[type=range]").first.press("ArrowRight")
+        until = time.monotonic() + 60
+        while curves(explorer) == before:
+            assert time.monotonic() < until, "the plot did not follow the slider"
+            explorer.wait_for_timeout(200)
+
+
+def curves(explorer: Page) -> str:
+    """The paths of all curves in the plot."""
+    return str(
+        explorer.locator(".cartesianlayer .js-line").evaluate_all("ls => ls.map(l => l.getAttribute('d')).join()")
+    )
 
 
 def test_a_notebook_cell_runs_over_its_websocket(
@@ -140,6 +148,7 @@ def test_the_agents_show_their_first_screen(
     page.goto(f"{up.url}/environments/{launched[application].id}")
     wait_running(page, up, launched[application])
     with opened(context, page) as screen:
+        screen.wait_for_url(re.compile(f"http://{launched[application].name}-"), wait_until="commit")
         expect(screen.locator("[data-testid=stApp] :is(h1, h2, h3)").first).to_be_visible(timeout=90_000)
         expect(screen.locator("[data-testid=stException]")).to_have_count(0)
 

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from cmbcluster.edge.caddy import Caddy, addresses
 from cmbcluster.edge.caddyfile import EdgePlan
 from cmbcluster.edge.gate import Gate
+from cmbcluster.edge.gate_server import GateServer
 from cmbcluster.edge.relay import Relay
 from cmbcluster.edge.rooms import EdgeRooms, close_rooms, open_rooms
 from cmbcluster.edge.servers import SocketServer
@@ -51,7 +52,7 @@ class Edge:
     application_port: int
     access: ScriptedAccess
     caddy: Caddy
-    gate: SocketServer
+    gate: GateServer
     relay: Relay
     rooms: EdgeRooms
     client: httpx.AsyncClient
@@ -81,7 +82,7 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     rooms = open_rooms(settings.run_dir)
     access = ScriptedAccess()
     relay = Relay(access, rooms.relay, ask_again_seconds=0.2)
-    gate = SocketServer(Gate(access, settings, relay), rooms.gate, lifespan=False, websockets=False)
+    gate = GateServer(Gate(access, settings, relay), rooms.gate)
     streams = Streams()
     web_app = Starlette(routes=[Route("/stream", streams.answer), Route("/{path:path}", dashboard)])
     web = SocketServer(web_app, rooms.web, lifespan=False, websockets=True)

@@ -23,8 +23,8 @@ from cmbcluster.edge import frontend, pages
 from cmbcluster.edge.caddy import check_port
 from cmbcluster.edge.caddyfile import EdgePlan, caddyfile
 from cmbcluster.edge.gate import Gate, local_path, without_ours
+from cmbcluster.edge.gate_server import GateServer
 from cmbcluster.edge.rooms import close_rooms, listen, open_rooms
-from cmbcluster.edge.servers import SocketServer
 from cmbcluster.errors import StartRefused
 from cmbcluster.settings import Settings
 from tests.edge.stand_ins import ScriptedAccess, environment, stage
@@ -200,7 +200,7 @@ async def test_the_gate_is_quick(tmp_path: Path) -> None:
     access.answer = GateAnswer(Verdict.PASS, host="127.0.0.1", port=1)
     settings = Settings(data_dir=tmp_path, _env_file=None)  # type: ignore[call-arg]
     rooms = open_rooms(tmp_path / "run")
-    server = SocketServer(Gate(access, settings), rooms.gate, lifespan=False, websockets=False)
+    server = GateServer(Gate(access, settings), rooms.gate)
     await server.start()
     reader, writer = await asyncio.open_unix_connection(str(rooms.gate))
     question = (

@@ -260,11 +260,17 @@ def _skeleton() -> rx.Component:
 
 
 def environment_page() -> rx.Component:
-    """The page in its frame."""
-    name: Any = rx.cond(S.row.name, S.row.name, "Environment")
+    """The page in its frame.
+
+    A tab's state outlives a reload and a change of page, so what it holds is shown only
+    when it belongs to the address: else another environment's *Open* would stand here.
+    """
+    path: Any = S.router.url.path
+    here: Any = S.ready & path.contains(S.shown_id)
+    name: Any = rx.cond(here & S.row.name, S.row.name, "Environment")
     return frame(
         rx.cond(
-            S.ready,
+            here,
             rx.cond(S.missing, rx.fragment(rx.el.h1("Environment", class_name="hush"), _missing()), _content()),
             _skeleton(),
         ),

@@ -37,6 +37,7 @@ class DetailState(rx.State):
 
     ready: bool = False
     missing: bool = False
+    shown_id: str = ""
     title: str = "Environment · CMBCluster"
     tab: str = "overview"
     tabs: list[Chip] = []
@@ -64,8 +65,9 @@ class DetailState(rx.State):
         tab = asked(parameters, "tab")
         tab = tab if tab in dict(TABS) else "overview"
         async with self:
-            if self.row.id != raw_id:
-                self.ready, self.row, self.sample, self.words = False, EnvRow(), {}, {}
+            if self.shown_id != raw_id:
+                self.ready, self.shown_id = False, raw_id
+                self.row, self.sample, self.words = EnvRow(), {}, {}
             self.missing, self.tab, self.errors = False, tab, {}
             self.tabs = [
                 Chip(name, address(f"/environments/{raw_id}", tab=_quiet(key)), key == tab) for key, name in TABS
@@ -130,7 +132,7 @@ class DetailPage(Page[DetailState, Facts]):
 
     async def show(self, state: DetailState, facts: Facts) -> None:
         view, base = facts.view, self.base
-        state.ready = True
+        state.ready, state.shown_id = True, self.raw_id
         state.missing = view is None or view.phase is Phase.GONE
         if view is None:
             state.title = "Not found · CMBCluster"
