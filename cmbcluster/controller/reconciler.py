@@ -82,6 +82,7 @@ class Reconciler:
 
     def _forget(self, environment_id: UUID) -> None:
         self._resolutions.drop(environment_id)
+        self._recorder.forget(environment_id)
         self._index_silent.pop(environment_id, None)
         self._seen_at.pop(environment_id, None)
 
@@ -131,6 +132,9 @@ class Reconciler:
         observation = await self._look(row, now)
         if observation.sight in (Sight.BUILDING, Sight.STARTING, Sight.RUNNING):
             self._seen_at[row.id] = observation.seen_at
+            if row.phase == Phase.QUEUED:
+                # It was started before we could write that down.
+                return await self._leave_queue(row, observation, now)
         return await self._handlers[observation.sight](row, observation, now)
 
     async def _look(self, row: Environment, now: datetime) -> Observation:
@@ -159,9 +163,13 @@ class Reconciler:
         if observation.sight is Sight.ABSENT:
             return STOPPING_LOOK_SECONDS
         if row.phase == Phase.QUEUED:
-            await self._recorder.record(row, Finding(Phase.PULLING, [queued(row, now), *observation.stages]))
-            return 0.0
+            return await self._leave_queue(row, observation, now)
         return await self._handlers[observation.sight](row, observation, now)
+
+    async def _leave_queue(self, row: Environment, seen: Observation, now: datetime) -> float | None:
+        """The way from the queue leads over *pulling*, however far the run got meanwhile."""
+        await self._recorder.record(row, Finding(Phase.PULLING, [queued(row, now), *seen.stages]))
+        return 0.0
 
     async def _building(self, row: Environment, seen: Observation, _now: datetime) -> float | None:
         await self._recorder.record(row, Finding(Phase.PULLING, seen.stages))

@@ -55,6 +55,8 @@ class Recorder:
     def __init__(self, database: Database, bus: Bus) -> None:
         self._database = database
         self._bus = bus
+        self._stages: dict[UUID, tuple[int, tuple[StageMark, ...]]] = {}
+        self._lock: tuple[str, Lock] | None = None
 
     async def load(self, environment_id: UUID) -> tuple[Environment | None, datetime]:
         """The row as it is now, and the database's time."""
@@ -63,6 +65,8 @@ class Recorder:
 
     async def record(self, seen: Environment, finding: Finding) -> bool:
         """Write a finding about the row as ``seen``; False when the row has moved on."""
+        if self._says_nothing(seen, finding):
+            return True
         async with self._database.transaction() as work:
             row = await work.environments.by_id(seen.id)
             if row is None or row.generation != seen.generation or row.phase != seen.phase:
@@ -83,9 +87,15 @@ class Recorder:
             if finding.notice is not None:
                 note = finding.notice
                 changed |= await tell(work, note.kind, now, environment=row, text=note.text, once=note.once)
+        if finding.stages:
+            self._stages[seen.id] = (seen.run, tuple(finding.stages))
         if changed:
             await self.ring(row)
         return True
+
+    def forget(self, environment_id: UUID) -> None:
+        """Let go of what was remembered about an environment at rest."""
+        self._stages.pop(environment_id, None)
 
     async def keep_lock(self, seen: Environment, lock: Lock, resolving: StageMark) -> Environment | None:
         """Give the row the lock that its source was resolved to; the row as it is then, or None when it moved on."""
@@ -109,9 +119,16 @@ class Recorder:
         """The lock of the row's packages."""
         if row.lock_digest is None:
             return None
+        # A lock never changes under its digest, and people often launch the same thing one after the other.
+        if self._lock is not None and self._lock[0] == row.lock_digest:
+            return self._lock[1]
         async with self._database.reading() as work:
             kept = await work.environments.lock_by_digest(row.lock_digest)
-        return Lock(kept.text, kept.python, kept.packages) if kept else None
+        if kept is None:
+            return None
+        lock = Lock(kept.text, kept.python, kept.packages)
+        self._lock = (kept.digest, lock)
+        return lock
 
     async def ask_to_stop(self, seen: Environment, reason: StopReason) -> bool:
         """Make the platform itself want the environment stopped, with the reason shown."""
@@ -143,6 +160,14 @@ class Recorder:
         await self._bus.publish(Ring("gate", str(row.id)))
         await self._bus.publish(Ring(f"environment:{row.id}", row.phase))
         await self._bus.publish(Ring(f"user:{row.owner_id}", f"environment:{row.id}"))
+
+    def _says_nothing(self, seen: Environment, finding: Finding) -> bool:
+        """Whether it repeats what this recorder wrote last about this run: a runtime tells many things twice."""
+        if finding.values or finding.settled or finding.activity or finding.notice is not None:
+            return False
+        if finding.phase != seen.phase:
+            return False
+        return not finding.stages or self._stages.get(seen.id) == (seen.run, tuple(finding.stages))
 
     async def _apply(self, work: Work, row: Environment, finding: Finding, now: datetime) -> bool:
         changed = await _put_stages(work, row, finding.stages)

@@ -2,8 +2,8 @@
 
 A connection of SQLite lives in a thread of its own, and the stock driver goes there four
 times for every statement (make a cursor, execute, fetch, close). Each visit costs more than
-the statement itself, so here all four are one. This module must never change what a
-statement means.
+the statement itself, so here all four are one, and a transaction begins on the visit of its
+first statement. This module must never change what a statement means.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections
 import sqlite3
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import aiosqlite
 from sqlalchemy import Connection, Engine, event
@@ -41,9 +41,10 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
     __slots__ = ()
     _cursor: Any
+    _adapt_connection: _Connection
 
     def __init__(self, adapt_connection: AsyncAdapt_dbapi_connection) -> None:
-        self._adapt_connection = adapt_connection
+        self._adapt_connection = cast(_Connection, adapt_connection)
         self._connection = adapt_connection._connection
         self._cursor = _Executed(None, -1, None)
         self._rows = collections.deque()
@@ -66,10 +67,13 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
     def _visit(self, act: Any, operation: Any, parameters: Any) -> Any:
         connection: Any = self._connection
+        begin = self._adapt_connection.take_begin()
 
         def execute_and_fetch() -> tuple[list[Any], _Executed]:
             cursor = connection._conn.cursor()
             try:
+                if begin:
+                    cursor.execute(begin)
                 act(cursor, operation, parameters)
                 rows = cursor.fetchall() if cursor.description else []
                 return rows, _Executed(cursor.description, cursor.rowcount, cursor.lastrowid)
@@ -87,16 +91,28 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 class _Connection(AsyncAdapt_aiosqlite_connection):
     """A connection that is not visited to end a transaction that never began."""
 
-    __slots__ = ()
+    __slots__ = ("_begin",)
     _cursor_cls = _Cursor
+    _begin: str
+
+    def begin_with(self, words: str) -> None:
+        """Begin a transaction with the next statement."""
+        self._begin = words
+
+    def take_begin(self) -> str:
+        """The words that have to go before the next statement; empty inside a transaction and outside of any."""
+        words, self._begin = getattr(self, "_begin", ""), ""
+        return words
 
     def rollback(self) -> None:
         """Roll back, if there is anything to roll back."""
+        self._begin = ""
         if self._in_transaction:
             super().rollback()
 
     def commit(self) -> None:
         """Commit, if there is anything to commit."""
+        self._begin = ""
         if self._in_transaction:
             super().commit()
 
@@ -134,4 +150,5 @@ def prepare(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         mode = connection.get_execution_options().get("cmb_begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        raw: Any = connection.connection.dbapi_connection
+        raw.begin_with(f"BEGIN {mode}")

@@ -60,19 +60,19 @@ class Request:
         self.path: str = scope["path"]
         self.method: str = scope["method"]
         self.query: str = scope["query_string"].decode("latin-1")
-        self._headers: dict[bytes, str] = {}
+        self._headers: dict[bytes, bytes] = {}
         cookies = []
         for name, value in scope["headers"]:
             if name == b"cookie":
                 cookies.append(value.decode("latin-1"))
             else:
-                self._headers[name] = value.decode("latin-1")
+                self._headers[name] = value
         self.cookie = "; ".join(cookies)
         self.host = self.header(b"host").lower()
 
     def header(self, name: bytes) -> str:
         """Value of a header, or nothing."""
-        return self._headers.get(name, "")
+        return self._headers.get(name, b"").decode("latin-1")
 
     @property
     def wants_page(self) -> bool:

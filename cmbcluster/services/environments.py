@@ -15,6 +15,7 @@ from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database, KeyTaken, Work
 from cmbcluster.db.models import Application, Environment
 from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, StopReason
 from cmbcluster.domain.naming import clean_name, slug_of
 from cmbcluster.domain.orders import CustomOrder, LaunchOrder
@@ -25,7 +26,6 @@ from cmbcluster.domain.sources import (
     check_command,
     check_health_path,
     check_port,
-    check_python,
     check_requirements,
 )
 from cmbcluster.domain.tiers import LIMITS, SIZES, Limits, Size, check_room, check_size, check_uptime
@@ -311,7 +311,7 @@ def _made_of(application: Application, custom: CustomOrder | None, today: date) 
         )
     source = PythonSource(
         requirements=check_requirements(custom.requirements),
-        python=check_python(custom.python),
+        python=check_wanted_python(custom.python),
         as_of=check_as_of(custom.as_of, today),
     )
     program = Program(

@@ -13,6 +13,7 @@ from typing import Any
 
 import reflex as rx
 
+from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.naming import NAME_LIMIT, clean_name
 from cmbcluster.domain.orders import CustomOrder, LaunchOrder
 from cmbcluster.domain.sources import (
@@ -20,7 +21,6 @@ from cmbcluster.domain.sources import (
     check_command,
     check_health_path,
     check_port,
-    check_python,
     check_requirements,
 )
 from cmbcluster.domain.views import ApplicationView, LimitsView
@@ -37,7 +37,7 @@ USUAL_UPTIME_SECONDS = 6 * 3600
 CHECKS: dict[str, Callable[[str], object]] = {
     "name": clean_name,
     "requirements": check_requirements,
-    "python": check_python,
+    "python": check_wanted_python,
     "as_of": lambda value: check_as_of(value, datetime.now(UTC).date()),
     "command": check_command,
     "port": check_port,
@@ -236,6 +236,6 @@ def _offer(view: ApplicationView, limits: LimitsView, names: set[str], host: str
         host=host,
         uptime=str(uptime),
         uptime_hint=f"Counts from when it runs. {more}",
-        place=f"It will be your {ordinal(limits.running + 1)} of {most.running_at_once} running.",
+        place="" if full else f"It will be your {ordinal(limits.running + 1)} of {most.running_at_once} running.",
         full=full,
     )

@@ -69,7 +69,13 @@ def _own_fields() -> rx.Component:
             "Started directly, not by a shell, in its workspace. {port} and {address} stand for where it listens.",
         ),
         rx.el.div(
-            field("python", "Python", text_input("python", ERRORS, default_value="3.12"), ERRORS, "Like 3.12."),
+            field(
+                "python",
+                "Python",
+                text_input("python", ERRORS, default_value=">=3.11,<3.14"),
+                ERRORS,
+                "Like 3.12, or a range.",
+            ),
             field(
                 "port",
                 "Port",
