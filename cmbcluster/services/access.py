@@ -6,6 +6,7 @@ lives. Addresses come from the controller's record alone, never from a request.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import timedelta
 from http.cookies import CookieError, SimpleCookie
@@ -45,6 +46,7 @@ class AccessService:
         self._sessions = sessions
         self._key = OctKey.import_key(key)
         self._passes: dict[tuple[str, str], tuple[GateAnswer, float]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[GateAnswer]] = {}
 
     async def mint(self, actor: Actor, environment: UUID | str) -> str:
         """The address that opens one of the person's environments, with a one-time code in it.
@@ -100,27 +102,44 @@ class AccessService:
         }
         return jwt.encode({"alg": ALGORITHM}, claims, self._key)
 
-    async def authorize(self, host: str, cookie: str) -> GateAnswer:
+    async def authorize(self, host: str, cookie: str, *, touch: bool = True) -> GateAnswer:
         """May a request with this Host and Cookie header reach the environment, and where is it?
 
+        ``touch`` false: a question that the person did not cause, such as a connection's own
+        re-check, so that an open notebook alone does not keep a session alive.
         A pass may be reused for ``session_cache_seconds`` and is dropped at once when the
-        bus says that a session or an environment changed.
+        bus says that a session or an environment changed. Equal questions that come while
+        one is looked up wait for its answer: a page that loads a hundred files asks once.
         """
-        known = self._passes.get((host, cookie))
+        key = (host, _cookie_value(cookie))
+        known = self._passes.get(key)
         if known is not None and known[1] > time.monotonic():
             return known[0]
-        answer = await self._authorize(host, cookie)
-        if answer.verdict is Verdict.PASS:
-            if len(self._passes) >= CACHE_LIMIT:
-                self._passes.clear()
-            self._passes[(host, cookie)] = (answer, time.monotonic() + self._settings.session_cache_seconds)
-        return answer
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.create_task(self._look_up(key, touch=touch))
+        return await asyncio.shield(asking)
 
     def forget_passes(self) -> None:
-        """Drop every reused pass."""
+        """Drop every reused pass, also those that are just being looked up."""
         self._passes.clear()
+        self._asking.clear()
 
-    async def _authorize(self, host: str, cookie: str) -> GateAnswer:
+    async def _look_up(self, key: tuple[str, str], *, touch: bool) -> GateAnswer:
+        this = asyncio.current_task()
+        try:
+            answer = await self._authorize(*key, touch=touch)
+            # Not after a change meanwhile: what was read may be older than the change.
+            if answer.verdict is Verdict.PASS and self._asking.get(key) is this:
+                if len(self._passes) >= CACHE_LIMIT:
+                    self._passes.clear()
+                self._passes[key] = (answer, time.monotonic() + self._settings.session_cache_seconds)
+            return answer
+        finally:
+            if self._asking.get(key) is this:
+                del self._asking[key]
+
+    async def _authorize(self, host: str, value: str, *, touch: bool) -> GateAnswer:
         slug = self._slug_of(host)
         async with self._database.reading() as work:
             row = await work.environments.by_slug(slug) if slug else None
@@ -129,10 +148,10 @@ class AccessService:
         # Missing and foreign environments look the same: the way in leads over /open, which
         # says "no such environment" after the sign-in.
         open_url = f"{self._settings.public_url}/open/{slug}"
-        claims = self._claims(_cookie_value(cookie), row) if row is not None and row.gone_at is None else None
+        claims = self._claims(value, row) if row is not None and row.gone_at is None else None
         if row is None or claims is None:
             return GateAnswer(Verdict.SIGN_IN, open_url=open_url)
-        actor = await self._sessions.alive(UUID(claims["sid"]))
+        actor = await self._sessions.alive(UUID(claims["sid"]), touch=touch)
         if actor is None:
             return GateAnswer(Verdict.SIGN_IN, open_url=open_url)
         if actor.user_id != row.owner_id:

@@ -63,7 +63,7 @@ def build_app(transformers: Sequence[Any] = ()) -> rx.App:
         api_transformer=list(transformers) or None,
     )
     app.add_middleware(Guard(), index=0)
-    know_tabs(lambda token: app.event_namespace is None or token in app.event_namespace.token_to_sid)
+    know_tabs(lambda token: None if app.event_namespace is None else app.event_namespace.token_to_sid.get(token))
     _add_pages(app)
     return app
 

@@ -47,12 +47,15 @@ def session_token(state: BaseState) -> str:
     return jar[SESSION_COOKIE].value if SESSION_COOKIE in jar else ""
 
 
-async def find_actor(state: BaseState) -> Actor | None:
-    """Who is behind this tab now, with a fresh operation id; None when signed out."""
+async def find_actor(state: BaseState, *, touch: bool = True) -> Actor | None:
+    """Who is behind this tab now, with a fresh operation id; None when signed out.
+
+    ``touch`` false: a look that the person did not cause.
+    """
     token = session_token(state)
     if not token:
         return None
-    actor = await parts().sessions.find(token)
+    actor = await parts().sessions.find(token, touch=touch)
     return None if actor is None else dataclasses.replace(actor, operation_id=secrets.token_hex(8))
 
 
@@ -89,9 +92,9 @@ class Guard(rx.Middleware):
         if registered is None or short == "setvar":
             return StateUpdate()
         actor = await find_actor(root)
+        await _bind(root, actor)
         if actor is None and short in HYDRATE:
             return _empty_page(app, root)
-        await _bind(root, actor)
         mark = mark_of(registered.handler.fn)
         own = not registered.states[0].__module__.startswith(REFLEX_MODULES)
         if not own:
@@ -123,10 +126,15 @@ def _empty_page(app: rx.App, root: BaseState) -> StateUpdate:
 
 
 async def _bind(root: BaseState, actor: Actor | None) -> None:
-    """Give a tab's state to one person; another person's arrival wipes what it held."""
+    """Give a tab's state to one person; anybody else's arrival wipes what it held.
+
+    Anybody else is another person, and also a visitor without a session who knows the
+    tab's token.
+    """
     owner = await root.get_state(Owner)
     user_id = "" if actor is None else str(actor.user_id)
-    if user_id and owner._user_id not in ("", user_id):
+    if owner._user_id and owner._user_id != user_id:
         root.reset()  # type: ignore[no-untyped-call]
-    if user_id:
+        owner = await root.get_state(Owner)
+    if owner._user_id != user_id:
         owner._user_id = user_id

@@ -33,14 +33,14 @@ LIST_LIMIT = 25
 Facts = TypeVar("Facts")
 StateT = TypeVar("StateT", bound=rx.State)
 
-_connected: Callable[[str], bool] = lambda _token: True  # noqa: E731 - replaced by the app
+_socket_of: Callable[[str], str | None] = lambda _token: ""  # noqa: E731 - replaced by the app
 _watchers: dict[str, asyncio.Event] = {}
 
 
-def know_tabs(connected: Callable[[str], bool]) -> None:
-    """Tell this module how to see whether a tab's socket is open."""
-    global _connected
-    _connected = connected
+def know_tabs(socket_of: Callable[[str], str | None]) -> None:
+    """Tell this module how to find a tab's open socket: its id, or None when there is none."""
+    global _socket_of
+    _socket_of = socket_of
 
 
 class Watch:
@@ -52,6 +52,9 @@ class Watch:
         self.signed_out = False
         self._token = session_token(state)
         self._client = state.router.session.client_token
+        # Somebody who knows a tab's token may connect with it when the tab is gone. What was
+        # begun for one socket is therefore never shown to another.
+        self._socket = _socket_of(self._client)
         self._rings = rings
         self._ring: asyncio.Future[Ring] | None = None
         self._replaced = asyncio.ensure_future(replaced.wait())
@@ -96,18 +99,23 @@ class Watch:
 
     async def _still_there(self) -> bool:
         """Whether the tab is open and the session lives."""
-        actor = await find_actor(self.state)
+        # A page that looks again by itself is no activity of the person.
+        actor = await find_actor(self.state, touch=False)
         if actor is None or actor.user_id != self.actor.user_id:
             self.signed_out = actor is None
             return False
         self.actor = actor
+        now = _socket_of(self._client)
+        if now is not None and now != self._socket:
+            return False  # A tab that reconnected began a watch of its own.
         # A socket that reconnects is away for a moment; twice in a row is gone.
-        self._absent = 0 if _connected(self._client) else self._absent + 1
+        self._absent = 0 if now is not None else self._absent + 1
         return self._absent < 2
 
     def holds(self) -> bool:
         """Whether the state still belongs to who asked; checked under its lock before showing."""
-        return not self._replaced.done() and session_token(self.state) == self._token
+        same_socket = _socket_of(self._client) in (self._socket, None)
+        return not self._replaced.done() and same_socket and session_token(self.state) == self._token
 
     def close(self) -> None:
         """Cancel what waits."""
@@ -176,7 +184,8 @@ async def follow(state: StateT, page: Page[StateT, Any]) -> Any:
     async with watching(state) as watch:
         while why := await watch.turn(page.pace()):
             if why == "tick":
-                await page.tick(state, watch.actor)
+                if watch.holds():
+                    await page.tick(state, watch.actor)
             else:
                 await _look(state, page, watch)
     return rx.redirect("/") if watch.signed_out else None

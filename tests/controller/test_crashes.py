@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cmbcluster.controller.checkpoints import Checkpoint
-from cmbcluster.domain.lifecycle import Phase, StopReason
-from cmbcluster.errors import NotFound
+from cmbcluster.domain.lifecycle import Phase, Stage, StopReason
+from cmbcluster.errors import NotFound, RuntimeUnavailable
 from tests.fakes.runtime import Behaviour
 from tests.platform import Platform
 
@@ -82,6 +82,21 @@ async def test_converges_after_a_kill(platform: Platform, checkpoint: Checkpoint
     killer = Killer(checkpoint)
     await _life(platform, killer)
     assert killer.killed, f"{checkpoint} was never reached"
+
+
+async def test_a_start_again_that_was_not_written_down_is_found_running(platform: Platform) -> None:
+    ada = await platform.sign_in("ada")
+    view = await platform.running(ada)
+    await platform.parts.environments.stop(ada, view.id)
+    await platform.settle()
+    platform.runtime.behaviour = Behaviour(dies_after_create=True)
+    await platform.parts.environments.start(ada, view.id)
+    with pytest.raises(RuntimeUnavailable):
+        await platform.settle()
+    await platform.settle()
+    again = await platform.parts.environments.get(ada, view.id)
+    assert again.phase is Phase.RUNNING
+    assert again.stages[0].stage is Stage.QUEUED
 
 
 async def test_the_runtime_made_it_and_then_stopped_answering(platform: Platform) -> None:

@@ -163,3 +163,22 @@ async def test_forged_environment_cookies_open_nothing(platform: Platform, value
     host = platform.parts.settings.environment_host(view.slug)
     answer = await platform.parts.access.authorize(host, f"{ENVIRONMENT_COOKIE}={value}")
     assert answer.verdict is Verdict.SIGN_IN
+
+
+async def test_a_connections_own_re_check_is_no_activity(platform: Platform) -> None:
+    elena = await platform.sign_in("elena")
+    view = await platform.running(elena, uptime_seconds=6 * 3600)
+    host, cookie = await _cookie(platform, "elena", view.slug, view.id)
+    for _ in range(5):
+        platform.advance(600)
+        await platform.parts.access.authorize(host, cookie, touch=False)
+    assert (await platform.parts.access.authorize(host, cookie)).verdict is Verdict.SIGN_IN
+
+
+async def test_passes_are_kept_by_our_cookie_alone(platform: Platform) -> None:
+    elena = await platform.sign_in("elena")
+    view = await platform.running(elena)
+    host, cookie = await _cookie(platform, "elena", view.slug, view.id)
+    for number in range(20):
+        await platform.parts.access.authorize(host, f"padding{number}={'x' * 1000}; {cookie}")
+    assert len(platform.parts.access._passes) == 1

@@ -141,3 +141,16 @@ async def test_another_persons_tab_is_wiped_before_they_see_it(tab: Any, stage: 
     assert (await root.get_state(Shell)).me.name == ""
     ada = stage.accounts_by_token["ada"].actor.user_id
     assert UUID((await root.get_state(Owner))._user_id) == ada
+
+
+async def test_a_visitor_who_knows_a_tabs_token_wipes_it(tab: Any, stage: Platform) -> None:
+    from cmbcluster.web.shell import Me, Shell
+
+    root = tab("elena")
+    await ask(root, full_name(rx.State, "hydrate"))
+    (await root.get_state(Shell)).me = Me(name="Elena Marchetti")
+    root._update_router_vars({"headers": {}}, {})
+    update = await ask(root, full_name(rx.State, "hydrate"))
+    assert update is not None
+    assert "Elena" not in str(update.delta)
+    assert "Elena" not in str((await root.get_state(Shell)).me)

@@ -109,9 +109,23 @@ async def test_an_ended_session_leaves_for_the_front_page(tab: Any, stage: Platf
 
 async def test_a_closed_tab_ends_its_task(tab: Any, stage: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "LOOK_SECONDS", 0.03)
-    monkeypatch.setattr(live, "_connected", lambda _token: False)
+    monkeypatch.setattr(live, "_socket_of", lambda _token: None)
     async with followed(tab("elena"), Counting()) as task:
         assert await asyncio.wait_for(task, 1) is None
+
+
+async def test_another_socket_with_the_tabs_token_is_shown_nothing(
+    tab: Any, stage: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sockets = {"now": "hers"}
+    monkeypatch.setattr(live, "_socket_of", lambda _token: sockets["now"])
+    page, root = Counting(), tab("elena")
+    async with followed(root, page) as task:
+        await until(lambda: page.shown == [1])
+        sockets["now"] = "somebody else's"
+        await stage.ring(await actor_of(root))
+        await asyncio.wait_for(task, 2)
+    assert page.shown == [1]
 
 
 async def test_services_that_fail_leave_what_was_there(tab: Any, stage: Platform) -> None:
