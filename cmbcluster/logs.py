@@ -3,7 +3,8 @@
 Colours on a terminal, JSON elsewhere. The operation id of a click is bound as a context
 variable and so stands in every line written on its behalf. Libraries log through the
 same pipe. This module must never let a cookie, a code, a token or a password through,
-nor a control character that could forge a line.
+nor a control character that could forge a line, nor a text so long that strangers could
+fill a disk with it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
 HIDDEN = "[hidden]"
+LONGEST_CHARS = 2000
+# Tracebacks are long by nature. What is kept is their end, where the error stands.
+LONGEST_LINES_CHARS = 16_000
+# Texts are searched for credentials up to here, so that a stranger's long one costs little.
+_SEARCHED_CHARS = 4 * LONGEST_CHARS
 _SECRET_NAMES = frozenset(
     {"authorization", "proxy_authorization", "code", "cookie", "cookies", "credentials", "set_cookie"}
 )
@@ -76,20 +82,66 @@ def hide_in_text(text: str) -> str:
     return text
 
 
+def _searched(text: str) -> str:
+    """Both ends of a very long text, each begun and ended where no credential is parted."""
+    if len(text) <= _SEARCHED_CHARS:
+        return text
+    words = text[: _SEARCHED_CHARS // 2].rsplit(None, 1)
+    head = words[0] if len(words) == 2 else ""
+    return head + "\n" + text[-_SEARCHED_CHARS // 2 :].partition("\n")[2]
+
+
+def _shortened(text: str, whole: int) -> str:
+    if whole <= LONGEST_CHARS:
+        return text
+    half = LONGEST_CHARS // 2
+    if len(text) > LONGEST_CHARS:
+        text = f"{text[:half]} […] {text[-half:]}"
+    return f"{text} [cut, {whole} characters]"
+
+
+def _cut(text: str) -> str:
+    """Both ends of ``text``, with credentials taken out."""
+    return _shortened(hide_in_text(_searched(text)), len(text))
+
+
+def _cut_lines(text: str) -> str:
+    """The last lines of ``text`` that fit, none of them too long."""
+    lines = text.split("\n")
+    kept: list[str] = []
+    left = LONGEST_LINES_CHARS
+    for line in reversed(lines):
+        short = _cut(line)
+        left -= len(short) + 1
+        if left < 0:
+            break
+        kept.append(short)
+    missing = len(lines) - len(kept)
+    if missing:
+        kept.append(f"[{missing} lines left out]")
+    return hide_in_text("\n".join(reversed(kept)))
+
+
+def _cut_values(value: Any) -> Any:
+    """``value``, whose texts are clean and cut, as a text when it is too much as a whole."""
+    text = repr(value)
+    return value if len(text) <= LONGEST_CHARS else _shortened(text, len(text))
+
+
 def _hide(name: str, value: Any) -> Any:
     if value not in (None, "") and not isinstance(value, bool) and _is_secret(name):
         return HIDDEN
-    if isinstance(value, str):
-        return hide_in_text(value)
     if isinstance(value, bytes):
-        return hide_in_text(value.decode("utf-8", "replace"))
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        return _cut_lines(value) if name in _MANY_LINES else _cut(value)
     if isinstance(value, MutableMapping):
-        return {str(key): _hide(str(key), inner) for key, inner in value.items()}
+        return _cut_values({_cut(str(key)): _hide(str(key), inner) for key, inner in value.items()})
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_hide(name, inner) for inner in value]
+        return _cut_values([_hide(name, inner) for inner in value])
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return hide_in_text(str(value))
+    return _cut(str(value))
 
 
 def hide_secrets(_logger: Any, _method: str, event: EventDict) -> EventDict:

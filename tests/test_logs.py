@@ -105,3 +105,40 @@ def test_libraries_are_quiet(written: io.StringIO) -> None:
     logging.getLogger("uvicorn.error").info("Started")
     logging.getLogger("reflex").info("hello")
     assert written.getvalue() == ""
+
+
+def test_no_value_is_longer_than_a_page(written: io.StringIO) -> None:
+    flood = "start " + "many words " * 20_000 + " end"
+    logging.getLogger("reflex.app").error("no such event %s", {"name": flood})
+    structlog.get_logger("x").info(
+        "event", text=flood, many=[flood] * 50, deep={"a": {"b": [flood]}}, raw=flood.encode()
+    )
+    structlog.get_logger("x").info("event", names={flood: 1}, small=["a"] * 5)
+    for line in written.getvalue().splitlines():
+        assert len(line) < 4 * (logs.LONGEST_CHARS + 200)
+    told = lines(written)
+    assert told[0]["event"].startswith("no such event {'name': 'start many words")
+    assert "[cut, 2200" in told[0]["event"]
+    assert told[1]["text"].startswith("start many words")
+    assert told[2]["small"] == ["a"] * 5
+
+
+def test_a_long_traceback_keeps_its_end(written: io.StringIO) -> None:
+    try:
+        raise RuntimeError("first line\n" + "\n".join("x" * 3000 for _ in range(100)) + "\nthe last line")
+    except RuntimeError:
+        structlog.get_logger("x").exception("failed")
+    kept = lines(written)[0]["exception"]
+    assert kept.endswith("the last line")
+    assert "lines left out]" in kept
+    assert len(kept) < logs.LONGEST_LINES_CHARS + 100
+
+
+@pytest.mark.parametrize("before", [0, 1900, 3990, 3995, 4000, 7990, 8000, 8005])
+def test_no_part_of_a_secret_is_left_where_a_text_is_cut(written: io.StringIO, before: int) -> None:
+    for secret in (f"postgresql://user:{CANARY * 5}@db", f"?token={CANARY * 5}", f"Bearer {CANARY * 5}"):
+        text = "w " * (before // 2) + secret
+        structlog.get_logger("x").info("event", text=text + " tail" * 3000)
+        structlog.get_logger("x").info("event", text=text)
+        structlog.get_logger("x").info("event", text="w\n" * 5000 + secret)
+    assert CANARY[:9] not in written.getvalue()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cmbcluster.edge.cookies import DOMAIN_ATTRIBUTE, OF_OURS
+
 # Names that a proxy in front of an application is expected to set. From outside they are lies.
 # The first takes every name with an underscore, which some servers read as a hyphen.
 FORGEABLE = ("*_*", "X-Env-*", "X-Forwarded-*", "Forwarded", "X-Real-Ip", "X-Auth-*", "X-User*", "X-Remote-*")
@@ -158,7 +160,9 @@ def _environments(plan: EdgePlan) -> str:
 				keepalive_idle_conns_per_host 128
 			}}"""
     # The forged names go first, so that what the gate answers is the only thing left under them.
-    # A Set-Cookie must neither reach beyond its own host nor overwrite a cookie of ours.
+    # What an application says about the storage of a browser is cleaned where it is written, so
+    # that heads before the last one are cleaned too; what the gate says comes before that. An
+    # upgrade goes through the relay, whose connections are never used twice.
     return f"""
 http://*.{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
@@ -177,11 +181,25 @@ http://*.{plan.host}:{plan.port} {{
 			copy_headers X-Env-Upstream X-Env-Ticket X-Env-Cookie>Cookie
 			{transport}
 		}}
+		header {{
+			defer
+			Set-Cookie {_word(DOMAIN_ATTRIBUTE)} ``
+			Set-Cookie {_word(OF_OURS)} ``
+			-Clear-Site-Data
+			-Trailer
+		}}
+		@upgrade header X-Env-Ticket *
+		reverse_proxy @upgrade {{http.request.header.X-Env-Upstream}} {{
+			header_up -X-Env-Upstream
+			header_up -Authorization
+			transport http {{
+				dial_timeout {DIAL_SECONDS}s
+				keepalive off
+			}}
+		}}
 		reverse_proxy {{http.request.header.X-Env-Upstream}} {{
 			header_up -X-Env-Upstream
 			header_up -Authorization
-			header_down Set-Cookie `(?i);\\s*domain\\s*=[^;]*` ``
-			header_down Set-Cookie `(?i)^\\s*(__host-)?cmb_(session|environment|return)\\s*=.*` ``
 			transport http {{
 				dial_timeout {DIAL_SECONDS}s
 			}}

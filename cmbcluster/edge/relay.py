@@ -3,7 +3,7 @@
 The edge asks the gate at the handshake only, and a WebSocket may stay open for hours. So
 the gate sends each of them through this relay, which asks the same question again while
 the connection is open, and closes it when the answer is no longer a pass. The relay must
-never dial an address that the gate did not name.
+never dial an address that the gate did not name, nor repeat a head that an application wrote.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from typing import Protocol
 import structlog
 
 from cmbcluster.domain.gate import GateAnswer, Verdict
+from cmbcluster.edge.handshake import BAD_GATEWAY, SWITCHING, Unreadable, read_reply, refusal, switch
 from cmbcluster.edge.rooms import listen
 
 logger = structlog.get_logger(__name__)
 
 TICKET_SECONDS = 15.0
 DIAL_SECONDS = 3.0
+# A notebook server answers only when the kernel does, for which it waits up to a minute.
+REPLY_SECONDS = 75.0
 HEAD_BYTES = 64 * 1024
 CHUNK_BYTES = 64 * 1024
 # A person who signs out, or whose environment stops, loses open connections within this time.
@@ -31,13 +34,17 @@ ASK_AGAIN_SECONDS = 20.0
 # A gate that cannot answer for a moment is no reason to cut; one that cannot for longer is.
 FAILURES_FORGIVEN = 1
 _TICKET_HEADER = b"x-env-ticket:"
+_UPGRADE_HEADER = b"upgrade:"
 
 
 class Asking(Protocol):
     """The question that is asked again."""
 
-    async def authorize(self, host: str, cookie: str) -> GateAnswer:
-        """May a request to ``host`` with this Cookie header pass, and where to?"""
+    async def authorize(self, host: str, cookie: str, *, touch: bool = True) -> GateAnswer:
+        """May a request to ``host`` with this Cookie header pass, and where to?
+
+        ``touch`` false: the question is no activity of the person.
+        """
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,15 @@ class _Passage:
 class Relay:
     """Listens on a socket of ours for connections that the edge upgrades."""
 
-    def __init__(self, access: Asking, path: Path, ask_again_seconds: float = ASK_AGAIN_SECONDS) -> None:
+    def __init__(
+        self,
+        access: Asking,
+        path: Path,
+        ask_again_seconds: float = ASK_AGAIN_SECONDS,
+        reply_seconds: float = REPLY_SECONDS,
+    ) -> None:
         self.path = path
+        self._reply_seconds = reply_seconds
         self._access = access
         self._ask_again_seconds = ask_again_seconds
         self._tickets: dict[str, _Passage] = {}
@@ -101,28 +115,45 @@ class Relay:
         word = words[0].partition(b":")[2].strip().decode("latin-1") if len(words) == 1 else ""
         passage = self._tickets.pop(word, None)
         if passage is None:
-            await _answer(writer, b"HTTP/1.1 503 Service Unavailable")
+            await _refuse(writer, 503)
             return
         to = passage.answer
         dialled = asyncio.open_connection(to.host, to.port, limit=HEAD_BYTES)
         try:
             far_reader, far_writer = await asyncio.wait_for(dialled, DIAL_SECONDS)
         except (OSError, TimeoutError):
-            await _answer(writer, b"HTTP/1.1 502 Bad Gateway")
+            await _refuse(writer, BAD_GATEWAY)
             return
         try:
             far_writer.write(b"\r\n".join(line for line in lines if line not in words))
-            reply = await far_reader.readuntil(b"\r\n\r\n")
-            status_line = reply.partition(b"\r\n")[0]
-            if status_line.split(b" ", 2)[1:2] != [b"101"]:
-                # Said in our own words and closed, so that the edge can never use this
-                # connection again, for another person's passage.
-                await _answer(writer, status_line)
-                return
-            writer.write(reply)
-            await self._both_ways(passage, (reader, far_writer), (far_reader, writer))
+            if await self._shake_hands(passage, _protocol_asked(lines), far_reader, writer):
+                await self._both_ways(passage, (reader, far_writer), (far_reader, writer))
         finally:
             far_writer.close()
+
+    async def _shake_hands(
+        self, passage: _Passage, asked: str, far_reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Tell the edge what the application answered; true when the connection is open now.
+
+        Everything else is said in our own words and closed, so that the edge can never use
+        this connection again, for another person's passage.
+        """
+        try:
+            head = await asyncio.wait_for(far_reader.readuntil(b"\r\n\r\n"), self._reply_seconds)
+            reply = read_reply(head)
+            if reply.status != SWITCHING:
+                await _refuse(writer, reply.status)
+                return False
+            writer.write(switch(reply, asked))
+        except TimeoutError:
+            await _refuse(writer, 504)
+            return False
+        except (Unreadable, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as wrong:
+            logger.info("handshake not understood", host=passage.host, error=type(wrong).__name__)
+            await _refuse(writer, BAD_GATEWAY)
+            return False
+        return True
 
     async def _both_ways(
         self,
@@ -148,7 +179,7 @@ class Relay:
         while True:
             await asyncio.sleep(self._ask_again_seconds)
             try:
-                answer = await self._access.authorize(passage.host, passage.cookie)
+                answer = await self._access.authorize(passage.host, passage.cookie, touch=False)
             except Exception:
                 logger.exception("gate could not ask again", host=passage.host)
                 failures += 1
@@ -169,6 +200,11 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
 
 
-async def _answer(writer: asyncio.StreamWriter, status_line: bytes) -> None:
-    writer.write(status_line + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+def _protocol_asked(lines: list[bytes]) -> str:
+    values = [line.partition(b":")[2] for line in lines if line.lower().startswith(_UPGRADE_HEADER)]
+    return values[0].strip().decode("latin-1") if len(values) == 1 else ""
+
+
+async def _refuse(writer: asyncio.StreamWriter, status: int) -> None:
+    writer.write(refusal(status))
     await writer.drain()

@@ -14,9 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.gate import SESSION_COOKIE
 from cmbcluster.domain.views import ActivityView
 from cmbcluster.errors import InvalidInput
 from cmbcluster.http.actors import actor_of
+from cmbcluster.http.standing import while_signed_in
 from cmbcluster.http.texts import attachment, cell
 from cmbcluster.wiring import parts
 
@@ -47,6 +49,8 @@ async def environment_log(request: Request) -> Response:
     # Asked first, so that a stranger gets an answer and not the beginning of an empty stream.
     await parts().environments.get(actor, environment_id)
     lines = _ndjson(actor, environment_id, _offset(request), _truth(request, "follow"))
+    if _truth(request, "follow"):
+        lines = while_signed_in(lines, actor, request.cookies.get(SESSION_COOKIE, ""))
     return StreamingResponse(lines, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
 
 
@@ -85,7 +89,8 @@ async def activity_csv(request: Request) -> Response:
 
 async def _csv(actor: Actor) -> AsyncIterator[str]:
     text = io.StringIO()
-    table = csv.writer(text)
+    # Quoted throughout: a spreadsheet that parts cells at semicolons would find formulas inside.
+    table = csv.writer(text, quoting=csv.QUOTE_ALL)
     table.writerow(_CSV_HEAD)
     rows = 0
     async for entry in parts().activity.export(actor):

@@ -52,7 +52,7 @@ class Shell:
         keep_operation_id(scope, operation_id)
         headers = Headers(scope=scope)
         if scope["type"] == "websocket":
-            if headers.get("origin") != self._origin:
+            if headers.getlist("origin") != [self._origin]:
                 logger.warning("socket from another site refused", origin=headers.get("origin", ""), path=scope["path"])
                 await receive()
                 await send({"type": "websocket.close", "code": 1008, "reason": "wrong origin"})
@@ -73,10 +73,13 @@ class Shell:
 
     def _own(self, headers: Headers) -> bool:
         """Whether our own page makes this request. Without a sign of it, it does not count as ours."""
-        origin = headers.get("origin")
-        if (site := headers.get("sec-fetch-site")) is not None:
-            return site == "same-origin" and origin in (None, self._origin)
-        return origin == self._origin
+        origins, sites = headers.getlist("origin"), headers.getlist("sec-fetch-site")
+        # A browser sends each once; of several, each reader believes another.
+        if len(origins) > 1 or len(sites) > 1:
+            return False
+        if sites:
+            return sites == ["same-origin"] and origins in ([], [self._origin])
+        return origins == [self._origin]
 
     def _completed(self, scope: Scope, operation_id: str, send: Send) -> Send:
         path: str = scope["path"]

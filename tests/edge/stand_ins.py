@@ -87,11 +87,13 @@ class ScriptedAccess:
         self.fails: Exception | None = None
         self.needs_cookie = True
         self.asked: list[tuple[str, str]] = []
+        self.touches: list[bool] = []
         self.codes: dict[str, str] = {}
 
-    async def authorize(self, host: str, cookie: str) -> GateAnswer:
+    async def authorize(self, host: str, cookie: str, *, touch: bool = True) -> GateAnswer:
         """The scripted answer, or SIGN_IN without the cookie."""
         self.asked.append((host, cookie))
+        self.touches.append(touch)
         if self.fails is not None:
             raise self.fails
         if self.needs_cookie and COOKIE not in cookie:
@@ -142,3 +144,20 @@ async def raw_request(port: int, text: str) -> str:
     answer = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     return answer.decode("utf-8", "replace")
+
+
+@contextlib.asynccontextmanager
+async def rude_server(answer: bytes, *, stays: bool = True) -> AsyncIterator[int]:
+    """An application that answers every request with the very same bytes, whatever they are."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+            if stays:
+                await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]

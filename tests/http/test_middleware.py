@@ -112,6 +112,20 @@ async def test_only_our_own_page_may_change_things(
     assert (await client.request(method, "/", headers=headers)).status_code == status
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Origin", HOME), ("Origin", "http://evil.example")],
+        [("Sec-Fetch-Site", "same-origin"), ("Origin", HOME), ("Origin", HOME)],
+        [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site"), ("Origin", HOME)],
+    ],
+)
+async def test_what_a_browser_says_once_is_not_believed_twice(
+    client: httpx.AsyncClient, headers: list[tuple[str, str]]
+) -> None:
+    assert (await client.post("/", headers=headers)).status_code == 403
+
+
 async def test_the_frameworks_own_ways_are_closed(client: httpx.AsyncClient) -> None:
     own = {"Sec-Fetch-Site": "same-origin"}
     assert (await client.post("/_upload", headers=own)).status_code == 404
@@ -126,10 +140,14 @@ async def test_the_frameworks_own_ways_are_closed(client: httpx.AsyncClient) -> 
         ("null", False),
         ("http://demo-k7q2mx.localhost:8200", False),
         ("http://evil.example", False),
+        ((HOME, "http://evil.example"), False),
     ],
 )
-async def test_sockets_open_for_our_own_page_only(shell: Shell, origin: str | None, accepted: bool) -> None:
-    headers = [(b"host", b"localhost:8200")] + ([(b"origin", origin.encode())] if origin else [])
+async def test_sockets_open_for_our_own_page_only(
+    shell: Shell, origin: str | tuple[str, ...] | None, accepted: bool
+) -> None:
+    origins = (origin,) if isinstance(origin, str) else origin or ()
+    headers = [(b"host", b"localhost:8200"), *((b"origin", value.encode()) for value in origins)]
     scope: dict[str, Any] = {
         "type": "websocket",
         "path": "/_event/",

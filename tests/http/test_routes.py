@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -12,9 +13,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 from starlette.routing import Route
+from starlette.types import Message
 
 from cmbcluster.domain.gate import SESSION_COOKIE
 from cmbcluster.errors import DatabaseUnavailable
+from cmbcluster.http import standing
 from cmbcluster.http.routes import WAYS, Permission
 from cmbcluster.wiring import set_parts
 from tests.http.conftest import HOME, Site
@@ -169,6 +172,48 @@ async def test_logs_stream_and_download(site: Site) -> None:
     assert bad.json()["field"] == "offset"
 
 
+async def _follow(site: Site, environment_id: object, heard: asyncio.Event) -> None:
+    """A reader that follows the output until the answer ends; the test client would wait for the end."""
+    cookie = f"{SESSION_COOKIE}={site.client.cookies[SESSION_COOKIE]}"
+    path = f"/api/environments/{environment_id}/log"
+    scope = {
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"follow=1",
+        "headers": [(b"host", b"localhost:8200"), (b"cookie", cookie.encode())], "scheme": "http",
+        "client": ("127.0.0.1", 50000), "server": ("localhost", 8200), "http_version": "1.1", "root_path": "",
+    }  # fmt: skip
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        if message.get("body"):
+            heard.set()
+
+    await site.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("rings", [True, False])
+async def test_a_followed_log_ends_with_the_sign_in(site: Site, monkeypatch: pytest.MonkeyPatch, rings: bool) -> None:
+    environment = await site.platform.running(await site.platform.sign_in("elena"))
+    await site.sign_in("elena")
+    if not rings:
+        # A ring may be lost; then the next look at the session ends it.
+        monkeypatch.setattr(standing, "ASK_AGAIN_SECONDS", 0.1)
+
+        async def lost(_: object) -> None:
+            return None
+
+        monkeypatch.setattr(site.platform.bus, "publish", lost)
+    heard = asyncio.Event()
+    following = asyncio.create_task(_follow(site, environment.id, heard))
+    await asyncio.wait_for(heard.wait(), 5)
+    await asyncio.sleep(0.3)
+    assert not following.done()
+    await site.post("/auth/sign-out")
+    await asyncio.wait_for(following, 2)
+
+
 async def test_logs_of_others_are_not_there(site: Site) -> None:
     environment = await site.platform.running(await site.platform.sign_in("elena"))
     await site.sign_in("ada")
@@ -200,6 +245,13 @@ async def test_health_and_unknown_addresses(site: Site) -> None:
         assert lost.headers["content-type"] == "application/problem+json"
     set_parts(None)
     assert (await site.client.get("/healthz")).status_code == 503
+
+
+async def test_every_cell_of_the_export_is_quoted(site: Site) -> None:
+    await site.sign_in("elena")
+    exported = (await site.client.get("/api/activity.csv")).text.splitlines()
+    assert len(exported) > 1
+    assert all(line.startswith('"') and line.endswith('"') and line.count('","') == 7 for line in exported)
 
 
 async def test_errors_are_sentences_and_tell_nothing_else(

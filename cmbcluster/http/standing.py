@@ -1,0 +1,69 @@
+"""Keeps an answer that goes on for hours from outliving the sign-in it was given to.
+
+A request is checked when it begins. What is still being sent later must never go on after
+the person signed out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from cmbcluster.bus.port import Ring
+from cmbcluster.domain.actors import Actor
+from cmbcluster.wiring import parts
+
+# For a ring that was lost, and for sessions that end by themselves.
+ASK_AGAIN_SECONDS = 15.0
+
+Item = TypeVar("Item")
+
+
+async def while_signed_in(
+    items: AsyncIterator[Item], actor: Actor, token: str, ask_again_seconds: float | None = None
+) -> AsyncIterator[Item]:
+    """``items``, as long as the session of ``token`` lives."""
+    every_seconds = ASK_AGAIN_SECONDS if ask_again_seconds is None else ask_again_seconds
+    async with parts().bus.subscribe(f"session:{actor.session_id}") as rings:
+        ended = asyncio.create_task(_until_ended(token, rings, every_seconds))
+        following: asyncio.Task[tuple[Item, ...]] | None = None
+        try:
+            while True:
+                following = asyncio.create_task(_next(items))
+                await asyncio.wait({following, ended}, return_when=asyncio.FIRST_COMPLETED)
+                if ended.done() or not (found := following.result()):
+                    return
+                yield found[0]
+        finally:
+            waiting = [task for task in (following, ended) if task is not None]
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _next(items: AsyncIterator[Item]) -> tuple[Item, ...]:
+    """The next item, or nothing at the end."""
+    try:
+        return (await anext(items),)
+    except StopAsyncIteration:
+        return ()
+
+
+async def _first(rings: AsyncIterator[Ring]) -> None:
+    with contextlib.suppress(StopAsyncIteration):
+        await anext(rings)
+
+
+async def _until_ended(token: str, rings: AsyncIterator[Ring], every_seconds: float) -> None:
+    """Return when the session has ended. Looking is no activity of the person."""
+    ring = asyncio.create_task(_first(rings))
+    try:
+        # The first look comes after the subscription, so no end falls between the two.
+        while await parts().sessions.find(token, touch=False) is not None:
+            done, _ = await asyncio.wait({ring}, timeout=every_seconds)
+            if done:
+                return
+    finally:
+        ring.cancel()
