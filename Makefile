@@ -41,8 +41,8 @@ format: $(VENV)/.dev-ready
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/.dev-ready $(VENV)/.bun-ready
-	@tools/system-packages bwrap:bubblewrap pasta:passt chromium:chromium || true
-	@$(BIN)/python -m pytest tests/bench -s $(PYTEST_ARGS)
+	@tools/system-packages bwrap:bubblewrap pasta:passt chromium:chromium wrk:wrk npm:npm || true
+	@$(BIN)/python -m tests.bench
 
 screenshots: $(VENV)/.dev-ready $(VENV)/.bun-ready
 	@tools/system-packages chromium:chromium || true

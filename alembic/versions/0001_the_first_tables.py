@@ -216,7 +216,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("environment_id", "run", "stage", name="uq_launch_stages_run_stage"),
     )
     with op.batch_alter_table("launch_stages", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_launch_stages_application_id"), ["application_id"], unique=False)
+        batch_op.create_index("ix_launch_stages_application_started", ["application_id", "started_at"], unique=False)
 
     op.create_table(
         "notices",
@@ -251,7 +251,7 @@ def downgrade() -> None:
 
     op.drop_table("notices")
     with op.batch_alter_table("launch_stages", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_launch_stages_application_id"))
+        batch_op.drop_index("ix_launch_stages_application_started")
 
     op.drop_table("launch_stages")
     with op.batch_alter_table("gate_codes", schema=None) as batch_op:

@@ -146,11 +146,14 @@ class LaunchStage(SQLModel, table=True):
     """One measured stage of one run."""
 
     __tablename__ = "launch_stages"
-    __table_args__ = (UniqueConstraint("environment_id", "run", "stage", name="uq_launch_stages_run_stage"),)
+    __table_args__ = (
+        UniqueConstraint("environment_id", "run", "stage", name="uq_launch_stages_run_stage"),
+        Index("ix_launch_stages_application_started", "application_id", "started_at"),
+    )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     environment_id: UUID = Field(foreign_key="environments.id")
-    application_id: str = Field(max_length=64, index=True)
+    application_id: str = Field(max_length=64)
     run: int
     stage: str = Field(max_length=20)
     started_at: datetime = Field(sa_type=UtcDateTime)

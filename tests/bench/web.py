@@ -80,6 +80,8 @@ class Tab:
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
+        self._said: asyncio.Queue[str] = asyncio.Queue()
+        self._reader = asyncio.create_task(self._read())
         self.seconds: list[float] = []
 
     async def open(self) -> None:
@@ -90,9 +92,16 @@ class Tab:
         await self._send(HYDRATE, {})
         await self._until(lambda said: '"who_rx_state_":"in"' in said)
 
+    async def close(self) -> None:
+        """Close the tab."""
+        await self._socket.close()
+        await asyncio.gather(self._reader, return_exceptions=True)
+
     async def click(self, number: int) -> None:
         """Open the launch dialog of one application, and wait until it is filled."""
         offer = OFFERS[number % len(OFFERS)]
+        while not self._said.empty():
+            self._said.get_nowait()
         began = time.perf_counter()
         await self._send(BEGIN, {"application_id": offer})
         await self._until(lambda said: '"offer_rx_state_"' in said and f'"{offer}"' in said)
@@ -115,19 +124,22 @@ class Tab:
 
     async def _until(self, wanted: Callable[[str], bool]) -> None:
         async with asyncio.timeout(ANSWER_SECONDS):
-            async for said in self._socket:
-                text = said if isinstance(said, str) else said.decode()
-                if text == "2":
-                    await self._socket.send("3")  # The protocol's own ping.
-                elif wanted(text):
-                    return
-        raise RuntimeError("the server closed the connection")
+            while not wanted(await self._said.get()):
+                continue
+
+    async def _read(self) -> None:
+        """Take what the server says, as it comes."""
+        async for said in self._socket:
+            text = said if isinstance(said, str) else said.decode()
+            if text == "2":
+                await self._socket.send("3")  # The protocol's own ping.
+            else:
+                self._said.put_nowait(text)
 
 
 async def clicks(here: Up, count: int) -> list[float]:
     """Seconds of every answer while ``count`` sessions are open and their people click now and then."""
     tabs: list[Tab] = []
-    sockets: list[ClientConnection] = []
     try:
         for number in range(count):
             token = await asyncio.to_thread(here.sign_in, PEOPLE[number % len(PEOPLE)])
@@ -136,16 +148,14 @@ async def clicks(here: Up, count: int) -> list[float]:
                 additional_headers={"Cookie": f"{SESSION_COOKIE}={token}", "Origin": here.url},
                 compression=None,
             )
-            sockets.append(socket)
-            tab = Tab(socket)
-            await tab.open()
-            tabs.append(tab)
+            tabs.append(Tab(socket))
+            await tabs[-1].open()
         # What signing in made every open page look at again is over by then.
         await asyncio.sleep(2)
         until = time.perf_counter() + CLICKS_SECONDS
         await asyncio.gather(*(tab.click_now_and_then(until) for tab in tabs))
     finally:
-        await asyncio.gather(*(socket.close() for socket in sockets))
+        await asyncio.gather(*(tab.close() for tab in tabs))
     return [seconds for tab in tabs for seconds in tab.seconds]
 
 
