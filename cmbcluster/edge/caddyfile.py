@@ -151,37 +151,11 @@ http://{plan.host}:{plan.port} {{
 """
 
 
-def _environments(plan: EdgePlan) -> str:
-    gate = _dial(plan.gate_socket)
-    transport = f"""transport http {{
-				dial_timeout {DIAL_SECONDS}s
-				response_header_timeout {GATE_SECONDS}s
-				keepalive 60s
-				keepalive_idle_conns_per_host 128
-			}}"""
-    # The forged names go first, so that what the gate answers is the only thing left under them.
+def _to_application() -> str:
     # What an application says about the storage of a browser is cleaned where it is written, so
     # that heads before the last one are cleaned too; what the gate says comes before that. An
     # upgrade goes through the relay, whose connections are never used twice.
-    return f"""
-http://*.{plan.host}:{plan.port} {{
-	bind {" ".join(plan.binds)}
-	route {{
-{_strip_forged()}{_font(plan)}
-		handle /.cmb/* {{
-			reverse_proxy {gate} {{
-				{transport}
-			}}
-		}}
-		forward_auth {gate} {{
-			uri /authorize
-			header_up -Connection
-			header_up -Upgrade
-			header_up X-Env-Upgrade {{http.request.header.Upgrade}}
-			copy_headers X-Env-Upstream X-Env-Ticket X-Env-Cookie>Cookie
-			{transport}
-		}}
-		header {{
+    return f"""		header {{
 			defer
 			Set-Cookie {_word(DOMAIN_ATTRIBUTE)} ``
 			Set-Cookie {_word(OF_OURS)} ``
@@ -203,7 +177,37 @@ http://*.{plan.host}:{plan.port} {{
 			transport http {{
 				dial_timeout {DIAL_SECONDS}s
 			}}
+		}}"""
+
+
+def _environments(plan: EdgePlan) -> str:
+    gate = _dial(plan.gate_socket)
+    transport = f"""transport http {{
+				dial_timeout {DIAL_SECONDS}s
+				response_header_timeout {GATE_SECONDS}s
+				keepalive 60s
+				keepalive_idle_conns_per_host 128
+			}}"""
+    # The forged names go first, so that what the gate answers is the only thing left under them.
+    return f"""
+http://*.{plan.host}:{plan.port} {{
+	bind {" ".join(plan.binds)}
+	route {{
+{_strip_forged()}{_font(plan)}
+		handle /.cmb/* {{
+			reverse_proxy {gate} {{
+				{transport}
+			}}
 		}}
+		forward_auth {gate} {{
+			uri /authorize
+			header_up -Connection
+			header_up -Upgrade
+			header_up X-Env-Upgrade {{http.request.header.Upgrade}}
+			copy_headers X-Env-Upstream X-Env-Ticket X-Env-Cookie>Cookie
+			{transport}
+		}}
+{_to_application()}
 	}}
 	handle_errors 502 503 504 {{
 		rewrite * /unreachable
