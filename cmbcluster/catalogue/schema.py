@@ -64,6 +64,7 @@ class SeedSource(_Strict):
     python: str
     as_of: str = ""
     bundled: str = ""
+    from_source: bool = False
 
     @field_validator("requirements", mode="before")
     @classmethod
@@ -205,6 +206,7 @@ class SeedApplication(_Strict):
             python=self.source.python,
             as_of=self.source.as_of,
             bundled=self.source.bundled,
+            from_source=self.source.from_source,
         )
 
     def as_program(self) -> Program | None:
@@ -221,7 +223,11 @@ class SeedApplication(_Strict):
 
     def digest(self) -> str:
         """sha256 over everything that is said here; the layout of the file does not matter."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        said = self.model_dump(mode="json")
+        if self.source is not None and not self.source.from_source:
+            # Digests are kept in databases: files that do not use the younger word keep theirs.
+            del said["source"]["from_source"]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def parse_application(text: str, file_name: str) -> SeedApplication:

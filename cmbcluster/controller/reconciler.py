@@ -22,7 +22,7 @@ from cmbcluster.controller.uptime import Uptime
 from cmbcluster.db.models import Environment
 from cmbcluster.domain.lifecycle import AT_REST, Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import Lock, Program, PythonSource
-from cmbcluster.errors import BuildFailed, Conflict, PackagesUnavailable, RuntimeUnavailable
+from cmbcluster.errors import BuildFailed, CMBClusterError, Conflict, PackagesUnavailable, RuntimeUnavailable
 from cmbcluster.runtime.port import Ending, Insight, Observation, Ref, Runtime, Sight, Spec, StageMark
 
 log = structlog.get_logger("cmbcluster.controller")
@@ -309,7 +309,8 @@ class Reconciler:
         """The workspace's size, taken when an environment comes to rest."""
         try:
             size = await self._insight.workspace_bytes(_ref(row))
-        except RuntimeUnavailable:
+        except (CMBClusterError, OSError, RecursionError):
+            # A size nobody could take is no reason not to come to rest.
             return {}
         if size is None:
             return {}

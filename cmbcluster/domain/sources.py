@@ -25,6 +25,7 @@ COMMAND_LIMIT = 64
 _PYTHON = re.compile(r"3\.(\d{1,2})")
 _HEALTH = re.compile(r"/[A-Za-z0-9._~/%?=&-]{0,199}")
 _SHELL_OPERATORS = frozenset("();<>|&")
+_SHELL_EXPANSIONS = frozenset("$`")
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ class PythonSource:
     """Packages from an index, on a Python version, optionally as they were on a date.
 
     ``bundled`` names an application shipped in this package that is placed beside the
-    packages; users cannot set it.
+    packages. ``from_source`` allows packages without ready-made files, whose build scripts
+    are then run. Users can set neither.
     """
 
     requirements: tuple[str, ...]
     python: str
     as_of: str = ""  # ISO date, or empty for the newest
     bundled: str = ""  # name of an application shipped in cmbcluster.catalogue, or empty
+    from_source: bool = False
 
     def digest(self) -> str:
         """sha256 of the canonical form; equal sources have equal digests."""
@@ -48,7 +51,11 @@ class PythonSource:
     def from_dict(cls, kept: Mapping[str, Any]) -> PythonSource:
         """The source that ``dataclasses.asdict`` made ``kept`` from."""
         return cls(
-            tuple(kept["requirements"]), str(kept["python"]), str(kept.get("as_of", "")), str(kept.get("bundled", ""))
+            requirements=tuple(kept["requirements"]),
+            python=str(kept["python"]),
+            as_of=str(kept.get("as_of", "")),
+            bundled=str(kept.get("bundled", "")),
+            from_source=kept.get("from_source") is True,
         )
 
 
@@ -196,7 +203,7 @@ def check_command(text: str) -> tuple[str, ...]:
         raise InvalidInput(
             "command",
             "The command is started directly, not by a shell.",
-            "Leave out | & ; < > and (), or put them in quotation marks if they are part of an argument.",
+            "Leave out | & ; < > ( ) $ and `, or put them in single quotation marks if they are part of an argument.",
         )
     if len(arguments) > COMMAND_LIMIT:
         raise InvalidInput("command", "The command has too many arguments.", f"Use at most {COMMAND_LIMIT}.")
@@ -204,7 +211,10 @@ def check_command(text: str) -> tuple[str, ...]:
 
 
 def _has_unquoted_operator(text: str) -> bool:
-    """Whether a shell operator in ``text`` stands outside quotation marks."""
+    """Whether ``text`` means something to a shell that it does not mean here.
+
+    Operators do outside quotation marks, expansions also between double ones.
+    """
     quote = ""
     escaped = False
     for char in text:
@@ -212,6 +222,8 @@ def _has_unquoted_operator(text: str) -> bool:
             escaped = False
         elif char == "\\" and quote != "'":
             escaped = True
+        elif char in _SHELL_EXPANSIONS and quote != "'":
+            return True
         elif quote:
             quote = "" if char == quote else quote
         elif char in "'\"":

@@ -24,6 +24,7 @@ from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.packages.account import can_run
 from cmbcluster.packages.port import Interpreter, PackagesFailed
 from cmbcluster.packages.tool import UvTool
+from cmbcluster.packages.trees import remove_tree
 
 REUSED_SECONDS = 60.0
 OLDEST = (3, 9)
@@ -69,7 +70,9 @@ class Interpreters:
 
     async def _find(self) -> tuple[Interpreter, ...]:
         asked = await self._tool.run(
-            ["python", "list", "--only-installed", "--output-format", "json"], folder=self._tool.cache_dir
+            # Outside of any room, so nothing that build scripts could have changed may have a say.
+            ["python", "list", "--only-installed", "--output-format", "json", "--no-cache"],
+            folder=self._tool.tools_dir,
         )
         listed = await asyncio.to_thread(lambda: [*self._own(), *_of_pyenv(), *_of_uv(asked.output)])
         best: dict[str, Interpreter] = {}
@@ -101,7 +104,7 @@ class Interpreters:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not target.exists():
                 half = home / f".making-{target.name}"
-                shutil.rmtree(half, ignore_errors=True)
+                remove_tree(half)
                 _bring(prefix, half)
                 _find_libraries_beside(half / "bin" / program.name, prefix)
                 half.rename(target)

@@ -15,14 +15,15 @@ from cmbcluster.errors import CMBClusterError, PackagesUnavailable
 from cmbcluster.packages.port import PackagesFailed
 
 TAIL_LINES = 40
-_PASSWORD = re.compile(r"(?<=://)[^/\s@]+@")
+# Addresses of indexes are the operator's business, and can hold passwords anywhere.
+_ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s`'\"<>()]+")
 _NAME = r"`?([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?`?"
 _DISK_FULL = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded", re.IGNORECASE)
 _REFUSED = re.compile(r"HTTP status client error \(40[137]|status code 40[137]|\b40[13] (Unauthorized|Forbidden)")
 _UNREACHABLE = re.compile(
     r"error sending request|client error \(Connect\)|dns error|operation timed out|timed? ?out while|"
     r"HTTP status server error|Request failed after|connection (closed|reset|refused)|network was disabled|"
-    r"Failed to download distribution due to network timeout",
+    r"Failed to download distribution due to network timeout|No external routable interface",
     re.IGNORECASE,
 )
 _UNKNOWN = re.compile(rf"\b{_NAME} was not found in the package registry")
@@ -30,6 +31,7 @@ _NO_VERSION = re.compile(r"there (?:is no version|are no versions) of (\S+?)(?:,
 _TOO_NEW = re.compile(rf"{_NAME} was filtered by `exclude-newer`")
 _NO_DATES = re.compile(r"missing an upload (date|time)|does not provide.*upload", re.IGNORECASE)
 _NO_FILE = re.compile(rf"\b{_NAME}(?:[=<>!~]\S*)? has no (?:wheels|usable wheels|wheel)", re.IGNORECASE)
+_ONLY_WHEELS = re.compile(rf"Wheels are required for {_NAME} because building")
 _OTHER_PYTHON = re.compile(r"\b(\S+) depends on Python\s*([<>=!~][\w.,<>=!~*]*\d)")
 _BUILD = re.compile(rf"Failed to (?:build|download and build) {_NAME}")
 _HASH = re.compile(rf"Hash mismatch for {_NAME}")
@@ -39,9 +41,9 @@ _REQUIRE = re.compile(r"you require ([^,]+?)(?:, we can conclude|,|\.$)")
 
 
 def tail(said: str) -> str:
-    """The last lines of uv's output, without passwords of addresses."""
+    """The last lines of uv's output, without addresses."""
     lines = [line for line in said.splitlines() if line.strip()]
-    return _PASSWORD.sub("***@", "\n".join(lines[-TAIL_LINES:]))
+    return _ADDRESS.sub("(address)", "\n".join(lines[-TAIL_LINES:]))
 
 
 def disk_full(log_tail: str = "") -> PackagesFailed:
@@ -94,6 +96,9 @@ def installing(said: str) -> CMBClusterError:
         then = "Choose Update to make a new lock, or check the mirror you use."
     elif _GONE.search(text):
         what, then = "The index no longer has a file of this lock.", "Choose Update to make a new lock."
+    elif match := _ONLY_WHEELS.search(text):
+        what = f"{match.group(1)} has no ready-made file for this machine; only packages with wheels can be used."
+        then = "Ask for another version of it, or for another Python version."
     elif match := _BUILD.search(text):
         what = f"{match.group(1)} has no ready-made file for this machine, and building it failed."
         then = "Ask for another version of it, or for another Python version."
@@ -116,6 +121,10 @@ def _resolving_words(text: str, source: PythonSource) -> tuple[str, str]:
     if source.as_of and _NO_DATES.search(text):
         what = "This package index does not say when files were published, so the date cannot be used."
         return what, "Leave the date empty, or use an index that says it."
+    if match := _ONLY_WHEELS.search(text):
+        name = match.group(1)
+        what = f"{name} has no ready-made file for Python {source.python}; only packages with wheels can be used."
+        return what, "Ask for another version of it, or for another Python version."
     if match := _BUILD.search(text):
         what = f"{match.group(1)} has no ready-made file for Python {source.python}, and building it failed."
         return what, "Ask for another version of it, or for another Python version."

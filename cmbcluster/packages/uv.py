@@ -7,9 +7,9 @@ pip and uv. It must never install anything into an environment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +19,11 @@ from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.domain.sources import Lock, PythonSource
 from cmbcluster.errors import BuildFailed
 from cmbcluster.packages import sentences
-from cmbcluster.packages.account import give
 from cmbcluster.packages.interpreters import Interpreters
 from cmbcluster.packages.port import Interpreter, PackagesFailed
+from cmbcluster.packages.room import Openings
 from cmbcluster.packages.tool import UvTool
+from cmbcluster.packages.trees import remove_tree
 from cmbcluster.settings import Settings
 
 _PINNED = re.compile(r"^[A-Za-z0-9][\w.-]*==", re.MULTILINE)
@@ -86,7 +87,8 @@ class UvResolver:
         try:
             return await self._compile(source, interpreter, folder)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(folder)
 
     async def _choose(self, wanted: str) -> str:
         """The one version of this machine that is built for, of those the source allows."""
@@ -101,11 +103,17 @@ class UvResolver:
             "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--no-progress",
             "--python", interpreter.path, "--python-version", source.python,
         ]  # fmt: skip
+        if not source.from_source:
+            arguments += ["--only-binary", ":all:"]
+        openings = Openings(
+            readable=(folder, Path(interpreter.path).parent.parent),
+            cache=self._tool.cache_for(from_source=source.from_source),
+        )
         if source.as_of:
             arguments += ["--exclude-newer", source.as_of]
         try:
             async with asyncio.timeout(self._seconds):
-                finished = await self._tool.run([*arguments, "requirements.in"], folder=folder)
+                finished = await self._tool.run([*arguments, "requirements.in"], folder=folder, openings=openings)
         except TimeoutError as late:
             raise PackagesFailed(
                 StopReason.RESOLVE_FAILED,
@@ -118,9 +126,9 @@ class UvResolver:
         return Lock(text=text, python=source.python, packages=len(_PINNED.findall(text)))
 
     def _make_folder(self, source: PythonSource) -> Path:
-        """A folder of its own for one resolution, owned by whom uv runs as."""
+        """A folder of its own for one resolution; whom uv runs as can only read it."""
         folder = self._tool.scratch()
         requirements = folder / "requirements.in"
         requirements.write_text("\n".join(source.requirements) + "\n", encoding="utf-8")
-        give(self._tool.account, requirements)
+        requirements.chmod(0o644)
         return folder

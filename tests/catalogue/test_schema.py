@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cmbcluster.catalogue.schema import load_seed, parse_application
+from cmbcluster.domain.sources import PythonSource
 from cmbcluster.errors import StartRefused
 
 GOOD = """
@@ -156,3 +158,15 @@ def test_the_digest_is_the_same_in_every_version_of_the_reader() -> None:
     """It is kept in databases: a change here makes every untouched application look edited upstream."""
     digest = parse_application(GOOD, "sky-viewer.yaml").digest()
     assert digest == "33613bcfc9ce3b514816b5ff3fb643174f63ba5b146c62566d9b5ebecffc2116"
+
+
+def test_building_from_source_is_said_in_the_source_and_in_the_digest() -> None:
+    once, other = (parse_application(text, "sky-viewer.yaml") for text in (GOOD, changed("source.from_source", True)))
+    wheels, built = once.python_source(), other.python_source()
+    assert wheels is not None
+    assert built is not None
+    assert (wheels.from_source, built.from_source) == (False, True)
+    assert wheels.digest() != built.digest()
+    assert once.digest() != other.digest()
+    assert PythonSource.from_dict(asdict(built)) == built
+    assert not PythonSource.from_dict({"requirements": ["x"], "python": "3.12"}).from_source

@@ -93,3 +93,8 @@ def test_bundled_files_know_nothing_of_us(path: Path) -> None:
 def test_every_bundled_folder_is_used() -> None:
     used = {application.source.bundled for application in WITH_SOURCE if application.source} - {""}
     assert used == set(bundled_names())
+
+
+def test_build_scripts_run_only_for_applications_that_need_them() -> None:
+    sources = {each.id: each.python_source() for each in WITH_SOURCE}
+    assert {name for name, source in sources.items() if source and source.from_source} == {"cmbagent", "denario"}

@@ -111,7 +111,7 @@ async def test_equal_sources_resolve_once_and_the_last_who_gives_up_ends_it(
         await asyncio.sleep(0.01)
     assert start_ticks(pids[0]) is None
     assert len(pids) == 1
-    assert list((folder / "uv-home").glob("scratch-*")) == []
+    assert list((folder / "scratch").glob("scratch-*")) == []
 
 
 @pytest.mark.index

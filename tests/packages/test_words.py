@@ -82,7 +82,10 @@ def test_an_index_that_does_not_answer_is_not_the_authors_fault() -> None:
     refused = sentences.resolving("error: HTTP status client error (403 Forbidden) for url (…)", SOURCE)
     assert isinstance(refused, PackagesUnavailable)
     assert not refused.retryable
-    assert "pa55" not in sentences.tail(said)
+    shown = sentences.tail(said)
+    assert "pa55" not in shown
+    assert "mirror.example" not in shown
+    assert "Failed to fetch: (address)" in shown
 
 
 def test_a_full_disk_is_one_whoever_noticed() -> None:

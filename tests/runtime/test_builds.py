@@ -22,7 +22,8 @@ from cmbcluster.packages.port import PackagesFailed
 from cmbcluster.packages.tool import UvTool
 from cmbcluster.packages.uv import UvResolver
 from cmbcluster.runtime.local import builds as builds_module
-from cmbcluster.runtime.local.builds import Builds, build_name
+from cmbcluster.runtime.local.builds import Builds
+from cmbcluster.runtime.local.finishing import build_name
 from cmbcluster.runtime.local.process_tree import start_ticks
 from cmbcluster.runtime.local.runtime import LocalRuntime
 from cmbcluster.runtime.port import Sight
@@ -63,7 +64,7 @@ async def runtime(fresh: Path) -> AsyncIterator[LocalRuntime]:
     await opened.close()
 
 
-def wheel(folder: Path, name: str, body: str, *, filler_bytes: int = 0) -> Lock:
+def wheel(folder: Path, name: str, body: str, *, filler_bytes: int = 0, more: dict[str, bytes] | None = None) -> Lock:
     """A tiny package in a folder of files, and the lock that asks for it. No index is needed."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}-1.0-py3-none-any.whl"
@@ -73,7 +74,7 @@ def wheel(folder: Path, name: str, body: str, *, filler_bytes: int = 0) -> Lock:
         f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode(),
         f"{name}-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{name}-1.0.dist-info/entry_points.txt": f"[console_scripts]\n{name}-hello = {name}:main\n".encode(),
-    }
+    } | (more or {})
     rows = []
     with zipfile.ZipFile(file, "w") as archive:
         for path, content in entries.items():
@@ -168,7 +169,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(builds_module, "_finish", full)
+    monkeypatch.setattr(builds_module, "finish", full)
     spec = make_spec("full")
     await runtime.start(spec)
     seen = await until(runtime, spec.ref, Sight.EXITED)

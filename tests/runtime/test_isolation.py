@@ -36,6 +36,7 @@ VIEW = View(
     interpreter=Path("/home/u/.local/python/3.12"),
     files=Path("/data/environments/act-dr6/etc"),
     hidden=Path("/data"),
+    outer_host="127.7.8.9",
     outer_port=40001,
     inner_port=8501,
     certificates=(Path("/home/u/ca.pem"), Path("/etc/ssl/ca.pem")),
@@ -76,7 +77,7 @@ def test_the_sandbox_shows_the_system_the_build_and_the_workspace() -> None:
 def test_own_network_has_one_port_inward() -> None:
     network = [
         "/usr/bin/pasta", "--foreground", "--quiet", "--config-net", "-u", "none", "-T", "none", "-U", "none",
-        "--no-map-gw", "--dns-forward", "169.254.1.1", "-t", "127.0.0.1/40001:8501", "--",
+        "--no-map-gw", "--dns-forward", "169.254.1.1", "-t", "127.7.8.9/40001:8501", "--",
     ]  # fmt: skip
     routes = ["/bin/sh", "-c", '"$1" -batch "$2" || exit 70; shift 2; exec "$@"', "sh", "/sbin/ip"]
     files = ["/data/environments/act-dr6/etc/routes"]

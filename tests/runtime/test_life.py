@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cmbcluster.domain.lifecycle import StopReason
@@ -132,7 +133,7 @@ async def test_nothing_escapes_a_stop(runtime: LocalRuntime) -> None:
     assert [pid for pid in family if start_ticks(pid) is not None] == []
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        free.bind(("127.0.0.1", seen.endpoint.port))
+        free.bind((seen.endpoint.host, seen.endpoint.port))
     await runtime.remove(spec.ref, workspace=True)
 
 
@@ -168,13 +169,13 @@ async def main():
     spec = make_spec("survivor")
     await runtime.start(spec)
     seen = await until(runtime, spec.ref, Sight.RUNNING)
-    print(seen.endpoint.port, flush=True)
+    print(seen.endpoint.host, seen.endpoint.port, flush=True)
     await asyncio.sleep(60)
 asyncio.run(main())
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as platform:
         assert platform.stdout is not None
-        port = int(await asyncio.to_thread(platform.stdout.readline))
+        host, port = (await asyncio.to_thread(platform.stdout.readline)).split()
         platform.kill()
     spec = make_spec("survivor")
     status = json.loads((data / "environments/survivor/runs/1/status.json").read_text())
@@ -184,8 +185,8 @@ asyncio.run(main())
     seen = await next_one.look(spec.ref)
     assert seen.sight is Sight.RUNNING
     assert seen.endpoint is not None
-    assert seen.endpoint.port == port
-    with socket.create_connection(("127.0.0.1", port), timeout=3):
+    assert (seen.endpoint.host, seen.endpoint.port) == (host, int(port))
+    with socket.create_connection((host, int(port)), timeout=3):
         pass
     assert json.loads((data / "environments/survivor/runs/1/status.json").read_text()) == status
     await next_one.stop(spec.ref)
@@ -270,11 +271,11 @@ async def test_a_port_taken_by_a_race_is_replaced(data: Path, monkeypatch: pytes
         await runtime.close()
         pytest.skip("only pasta can be told another port afterwards")
     with socket.socket() as thief:
-        thief.bind(("127.0.0.1", 0))
+        thief.bind(("0.0.0.0", 0))
         thief.listen()
         taken = [thief.getsockname()[1]]
         pick = machine.Ports.pick
-        monkeypatch.setattr(machine.Ports, "pick", lambda self: taken.pop() if taken else pick(self))
+        monkeypatch.setattr(machine.Ports, "pick", lambda self, *host: taken.pop() if taken else pick(self, *host))
         spec = make_spec("unlucky")
         await runtime.start(spec)
         seen = await until(runtime, spec.ref, Sight.RUNNING, Sight.EXITED)
@@ -307,6 +308,50 @@ async def test_a_workspace_closed_by_its_owner_can_be_removed(runtime: LocalRunt
     await until(runtime, spec.ref, Sight.EXITED)
     await runtime.remove(spec.ref, workspace=True)
     assert not (data / "environments/closed").exists()
+
+
+async def test_a_workspace_of_any_depth_is_measured_and_removed(runtime: LocalRuntime, data: Path) -> None:
+    code = "import os\nfor _ in range(1500):\n    os.mkdir('deeper' * 10); os.chdir('deeper' * 10)\n"
+    code += "open('bottom', 'wb').write(b'x' * 8192)"
+    spec = make_spec("deep", python(code))
+    outside = data.parent / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    await runtime.start(spec)
+    seen = await until(runtime, spec.ref, Sight.EXITED)
+    assert seen.ending is not None
+    assert seen.ending.exit_code == 0, seen.ending
+    (data / "environments/deep/workspace/link").symlink_to(outside)
+    measured = await runtime.workspace_bytes(spec.ref)
+    assert measured is not None
+    assert measured >= 8192
+    await runtime.remove(spec.ref, workspace=True)
+    assert not (data / "environments/deep").exists()
+    assert (outside / "kept").exists()
+    (outside / "kept").unlink()
+    outside.rmdir()
+
+
+async def test_a_flood_of_output_costs_its_own_program_alone(data: Path) -> None:
+    runtime = LocalRuntime(settings_for(data))
+    await runtime.open()
+    spec = make_spec("flood", ("yes", ""))
+    await runtime.start(spec)
+    await until(runtime, spec.ref, Sight.STARTING)
+    await asyncio.sleep(0.5)
+    status = json.loads(next(iter(status_files(runtime, spec))).read_text())
+    one = psutil.Process(status["supervisor"])
+    before, since = sum(one.cpu_times()[:2]), time.monotonic()
+    await asyncio.sleep(3)
+    used = (sum(one.cpu_times()[:2]) - before) / (time.monotonic() - since)
+    begun = time.monotonic()
+    await runtime.stop(spec.ref)
+    await until(runtime, spec.ref, Sight.EXITED)
+    assert time.monotonic() - begun < 5, "a stop is heard while output waits"
+    # About 0.1 of a core; all of one before it was bounded.
+    assert used < 0.5
+    await runtime.remove(spec.ref, workspace=True)
+    await runtime.close()
 
 
 async def test_only_the_last_runs_are_kept(runtime: LocalRuntime, data: Path) -> None:

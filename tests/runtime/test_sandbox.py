@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import socketserver
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from cmbcluster.runtime.local.runtime import LocalRuntime
-from cmbcluster.runtime.port import Sight, Spec
+from cmbcluster.runtime.port import Endpoint, Sight, Spec
 from tests.runtime.place import make_spec, python, settings_for, stop_and_remove, until
 
 pytestmark = pytest.mark.sandbox
@@ -60,8 +61,8 @@ async def runtime(data: Path) -> AsyncIterator[LocalRuntime]:
 
 
 @contextlib.asynccontextmanager
-async def inside(runtime: LocalRuntime, *slugs: str, **changes: Any) -> AsyncIterator[list[int]]:
-    """Environments that do what they are told; gives the ports of this machine they answer on."""
+async def inside(runtime: LocalRuntime, *slugs: str, **changes: Any) -> AsyncIterator[list[Endpoint]]:
+    """Environments that do what they are told; gives where on this machine they answer."""
     specs = [make_spec(slug, python(ASKED, "{port}"), **changes) for slug in slugs]
     for spec in specs:
         await runtime.start(spec)
@@ -71,17 +72,17 @@ async def inside(runtime: LocalRuntime, *slugs: str, **changes: Any) -> AsyncIte
         await stop_and_remove(runtime, *specs)
 
 
-async def _port(runtime: LocalRuntime, spec: Spec) -> int:
+async def _port(runtime: LocalRuntime, spec: Spec) -> Endpoint:
     seen = await until(runtime, spec.ref, Sight.RUNNING, Sight.EXITED)
     assert seen.endpoint is not None, seen
-    return seen.endpoint.port
+    return seen.endpoint
 
 
-async def ask(port: int, code: str) -> Any:
+async def ask(where: Endpoint, code: str) -> Any:
     """Run code inside and return what it left in ``answer``."""
 
     def call() -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", data=code.encode(), timeout=20) as answer:
+        with urllib.request.urlopen(f"http://{where.host}:{where.port}/", data=code.encode(), timeout=20) as answer:
             return json.load(answer)
 
     return await asyncio.to_thread(call)
@@ -122,9 +123,44 @@ async def test_services_of_this_machine_cannot_be_reached(runtime: LocalRuntime,
 async def test_another_environment_cannot_be_reached(runtime: LocalRuntime) -> None:
     async with inside(runtime, "mine", "theirs") as [mine, theirs]:
         assert await ask(mine, "answer = 1 + 1") == 2
-        for address in addresses_of_this_machine():
-            assert await ask(mine, f"{CONNECT}\nanswer = reach({address!r}, {theirs})") != "open"
+        for address in (*addresses_of_this_machine(), theirs.host):
+            assert await ask(mine, f"{CONNECT}\nanswer = reach({address!r}, {theirs.port})") != "open"
         assert await ask(mine, f"{CONNECT}\nanswer = reach('127.0.0.1', 8501)") == "open"
+
+
+async def test_it_answers_on_an_address_of_its_own_and_not_where_everybody_looks(runtime: LocalRuntime) -> None:
+    """Other programs of this machine, a browser above all, know 127.0.0.1 and the ports on it."""
+    async with inside(runtime, "apart", "aside") as [one, other]:
+        assert one.host.startswith("127.")
+        assert len({one.host, other.host, "127.0.0.1"}) == 3
+        for wrong in ("127.0.0.1", other.host):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((wrong, one.port), timeout=3)
+
+
+async def test_what_the_platform_has_open_is_not_open_inside(runtime: LocalRuntime, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("ours")
+    given = os.open(secret, os.O_RDONLY)
+    try:
+        for number in (10, 251):
+            os.dup2(given, number, inheritable=True)
+        async with inside(runtime, "frugal") as [where]:
+            code = (
+                "import os\nanswer = {n: os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd') "
+                "if os.path.exists(f'/proc/self/fd/{n}')}"
+            )
+            opened = await ask(where, code)
+            assert not any("secret" in target for target in opened.values()), opened
+            assert not {"10", "251"} & set(opened), opened
+            for status in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    if b"supervisor.py" in status.read_bytes():
+                        links = [os.readlink(link) for link in (status.parent / "fd").iterdir()]
+                        assert str(secret) not in links
+    finally:
+        for number in (given, 10, 251):
+            os.close(number)
 
 
 async def test_the_credentials_of_a_cloud_machine_cannot_be_asked_for(runtime: LocalRuntime) -> None:

@@ -117,6 +117,8 @@ async def test_kept_limit(platform: Platform) -> None:
         ("command", {"command": ""}),
         ("command", {"command": "python app.py && rm -rf /"}),
         ("command", {"command": "python app.py | tee log"}),
+        ("command", {"command": "python app.py $HOME"}),
+        ("command", {"command": 'python "`id`"'}),
         ("command", {"command": "python 'app.py"}),
         ("command", {"command": "python\napp.py"}),
         ("port", {"port": "80"}),
@@ -149,9 +151,9 @@ async def test_quoted_operators_are_arguments(platform: Platform) -> None:
     from dataclasses import replace
 
     ada = await platform.sign_in("ada")
-    order = LaunchOrder("custom", "m", "small", 3600, replace(CUSTOM, command="python -c 'a; b' \"x|y\""))
+    order = LaunchOrder("custom", "m", "small", 3600, replace(CUSTOM, command="python -c 'a; $b' \"x|y\""))
     view = await platform.parts.environments.launch(ada, order)
-    assert view.program.command == ("python", "-c", "a; b", "x|y")
+    assert view.program.command == ("python", "-c", "a; $b", "x|y")
 
 
 async def test_another_persons_environment_answers_like_a_missing_one(platform: Platform) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from cmbcluster.db.environments import Environments
+from cmbcluster.db.models import Environment
 from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, Verdict
 from cmbcluster.domain.lifecycle import Phase
 from cmbcluster.errors import Forbidden, NotFound
@@ -102,6 +106,38 @@ async def test_the_gate_passes_the_owner_to_the_recorded_address(platform: Platf
     assert stopped.verdict is Verdict.AT_REST
     assert stopped.environment is not None
     assert stopped.environment.phase is Phase.STOPPED
+
+
+async def test_the_gate_looks_up_equal_questions_once_and_keeps_nothing_older_than_a_change(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elena = await platform.sign_in("elena")
+    view = await platform.running(elena)
+    host, cookie = await _cookie(platform, "elena", view.slug, view.id)
+    access = platform.parts.access
+    looked_up, may_go_on, by_slug = 0, asyncio.Event(), Environments.by_slug
+
+    async def slowly(rows: Environments, slug: str) -> Environment | None:
+        nonlocal looked_up
+        looked_up += 1
+        row = await by_slug(rows, slug)
+        await may_go_on.wait()
+        return row
+
+    monkeypatch.setattr(Environments, "by_slug", slowly)
+    asked = [asyncio.create_task(access.authorize(host, cookie)) for _ in range(20)]
+    while not looked_up:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.02)
+    await platform.parts.environments.stop(elena, view.id)
+    access.forget_passes()
+    after = asyncio.create_task(access.authorize(host, cookie))
+    await asyncio.sleep(0.02)
+    may_go_on.set()
+    assert {(await task).verdict for task in asked} == {Verdict.PASS}
+    assert (await after).verdict is Verdict.AT_REST
+    assert looked_up == 2
+    assert (await access.authorize(host, cookie)).verdict is Verdict.AT_REST
 
 
 async def test_a_code_works_once_soon_and_on_its_host(platform: Platform) -> None:

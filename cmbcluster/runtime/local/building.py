@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cmbcluster.domain.lifecycle import Stage
+from cmbcluster.runtime.local.process_tree import program_of
 from cmbcluster.runtime.port import StageMark
 
 LOOK_SECONDS = 0.5
@@ -141,7 +142,8 @@ class Progress:
 
 
 def written_bytes(pid: int) -> int:
-    """Bytes a process has written: what uv fetched and unpacked. 0 where it cannot be known."""
+    """Bytes uv has written below this process, for what it fetched and unpacked. 0 where it cannot be known."""
+    pid = program_of(pid) or pid
     try:
         rows = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -151,12 +153,11 @@ def written_bytes(pid: int) -> int:
 
 def _installed_in(folder: Path) -> int:
     """How many packages lie in the environment."""
-    return sum(
-        1
-        for place in folder.glob("lib/python3*/site-packages")
-        for name in os.listdir(place)
-        if name.endswith(".dist-info")
-    )
+    installed = 0
+    for place in folder.glob("lib/python3*/site-packages"):
+        with contextlib.suppress(OSError):
+            installed += sum(name.endswith(".dist-info") for name in os.listdir(place))
+    return installed
 
 
 def _now() -> datetime:

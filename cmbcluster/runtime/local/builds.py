@@ -1,8 +1,9 @@
 """Content-addressed builds: a lock, a Python and a platform make one folder, shared by all.
 
 Made in a folder beside and renamed into place, so a killed build leaves nothing half-done.
-Many launches of one lock build once, also across processes. A build that a running
-environment uses must never be removed.
+Many launches of one lock build once, also across processes. Packages are installed into a
+folder the environments' account can write; a build is ours, and no longer that account's,
+before anything of it is used. A build that a running environment uses must never be removed.
 """
 
 from __future__ import annotations
@@ -11,18 +12,14 @@ import asyncio
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import logging
 import os
-import platform
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
 from cmbcluster.domain.lifecycle import StopReason
@@ -31,30 +28,32 @@ from cmbcluster.errors import CMBClusterError
 from cmbcluster.packages import sentences
 from cmbcluster.packages.account import give
 from cmbcluster.packages.interpreters import Interpreters
-from cmbcluster.packages.port import Interpreter, PackagesFailed
+from cmbcluster.packages.port import PackagesFailed
+from cmbcluster.packages.room import Openings
 from cmbcluster.packages.tool import UvTool
+from cmbcluster.packages.trees import size_of
 from cmbcluster.runtime.local.building import Progress
+from cmbcluster.runtime.local.compiling import Compiling
+from cmbcluster.runtime.local.finishing import (
+    NAME_LENGTH,
+    RECORD,
+    USED,
+    Build,
+    Plan,
+    build_name,
+    bundled_folder,
+    clear_away,
+    finish,
+    take,
+)
 from cmbcluster.runtime.port import StageMark
 from cmbcluster.settings import Settings
 
 HALF = ".building-"
 GOING = ".removing-"
-RECORD = "build.json"
-USED = "last-used"
-COMPILED = "compiled"
-NAME_LENGTH = 32
 WAIT_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 OnMarks = Callable[[tuple[StageMark, ...]], None]
-
-
-@dataclass(frozen=True)
-class Build:
-    """A finished build. ``interpreter`` is the folder of the Python it rests on."""
-
-    name: str
-    folder: Path
-    interpreter: Path
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Builds:
         self._seconds = settings.build_seconds
         self._at_once = asyncio.Semaphore(settings.local_builds_at_once)
         self._under_way: dict[str, _UnderWay] = {}
-        self._compiling: dict[str, asyncio.Task[None]] = {}
+        self._compiling = Compiling(tool)
         self.folder = tool.data_dir / "builds"
 
     def prepare(self) -> None:
@@ -96,7 +95,7 @@ class Builds:
             name = left.name.removeprefix(HALF).removeprefix(GOING)[:NAME_LENGTH]
             with self._try_hold(name) as held:
                 if held:
-                    shutil.rmtree(left, ignore_errors=True)
+                    clear_away(left)
 
     @contextlib.asynccontextmanager
     async def ready(self, source: PythonSource, lock: Lock, on_marks: OnMarks) -> AsyncIterator[Build]:
@@ -106,7 +105,7 @@ class Builds:
         """
         interpreter = await self._interpreters.usable(source.python)
         bundled = bundled_folder(source.bundled)
-        name = await asyncio.to_thread(build_name, lock, interpreter, bundled)
+        name = await asyncio.to_thread(build_name, lock, interpreter, bundled, source.from_source)
         while True:
             with self._try_hold(name, shared=True) as held:
                 found = self._finished(name) if held else None
@@ -114,49 +113,21 @@ class Builds:
                     with contextlib.suppress(OSError):
                         (found.folder / USED).touch()
                     yield found
-                    self._compile_soon(found)
+                    self._compiling.begin(found)
                     return
-            await self._made(name, interpreter, lock, bundled, on_marks)
+            await self._made(Plan(name, interpreter, lock, bundled, source.from_source), on_marks)
 
     async def end_compiling(self) -> None:
         """End what goes on in the background; it is taken up again with the next start."""
-        tasks = list(self._compiling.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._compiling.end()
 
-    def _compile_soon(self, build: Build) -> None:
-        """Compile a build's modules once, for all later starts, while its first start goes on.
-
-        Environments cannot write there, so each start would compile them anew. It takes
-        longer than installing, hence not before the first start and with the lowest priority.
-        """
-        if build.name in self._compiling or (build.folder / COMPILED).exists():
-            return
-        task = asyncio.create_task(self._compile(build))
-        self._compiling[build.name] = task
-        task.add_done_callback(lambda _: self._compiling.pop(build.name, None))
-
-    async def _compile(self, build: Build) -> None:
-        nice = shutil.which("nice")
-        python = str(build.folder / "bin" / "python")
-        words = [*(["-n", "19", python] if nice else []), "-I", "-m", "compileall", "-q", "-j", "1", "lib"]
-        try:
-            await self._tool.run(words, folder=build.folder, program=nice or python)
-            (build.folder / COMPILED).touch()
-        except OSError as wrong:
-            # Environments work without; the next start tries again.
-            _log.info("build was not compiled", extra={"build": build.name, "error": str(wrong)})
-
-    async def _made(
-        self, name: str, interpreter: Interpreter, lock: Lock, bundled: Path | None, on_marks: OnMarks
-    ) -> None:
+    async def _made(self, plan: Plan, on_marks: OnMarks) -> None:
         """Join the build of this name, or begin it."""
+        name = plan.name
         work = self._under_way.get(name)
         if work is None:
-            progress = Progress(lock.packages, on_change=lambda: self._tell(name))
-            task = asyncio.create_task(self._build(name, interpreter, lock, bundled, progress))
+            progress = Progress(plan.lock.packages, on_change=lambda: self._tell(name))
+            task = asyncio.create_task(self._build(plan, progress))
             work = self._under_way[name] = _UnderWay(task, progress)
             task.add_done_callback(lambda done: self._forget(name, done))
         work.listeners.add(on_marks)
@@ -184,17 +155,15 @@ class Builds:
         if not done.cancelled():
             done.exception()
 
-    async def _build(
-        self, name: str, interpreter: Interpreter, lock: Lock, bundled: Path | None, progress: Progress
-    ) -> Build:
+    async def _build(self, plan: Plan, progress: Progress) -> Build:
         """Wait for a turn and for other processes, then build with a limit of time."""
         try:
-            async with self._at_once, self._hold(name):
-                found = self._finished(name)
+            async with self._at_once, self._hold(plan.name):
+                found = self._finished(plan.name)
                 if found is not None:
                     return found
                 async with asyncio.timeout(self._seconds):
-                    return await self._build_beside(name, interpreter, lock, bundled, progress)
+                    return await self._build_beside(plan, progress)
         except TimeoutError as late:
             progress.fail()
             raise PackagesFailed(
@@ -215,45 +184,62 @@ class Builds:
             progress.fail()
             raise
 
-    async def _build_beside(
-        self, name: str, interpreter: Interpreter, lock: Lock, bundled: Path | None, progress: Progress
-    ) -> Build:
-        half = await asyncio.to_thread(self._make_half, name)
+    async def _build_beside(self, plan: Plan, progress: Progress) -> Build:
+        half = await asyncio.to_thread(self._make_half, plan.name)
         try:
-            made = half / "environment"
-            await self._uv(half, ["venv", "--quiet", "--relocatable", "--python", interpreter.path, str(made)])
-            if lock.packages:
-                await self._install(half, made, lock, progress)
-            await asyncio.to_thread(_finish, made, interpreter, lock, bundled)
+            made = half / "work" / "environment"
+            openings = Openings(
+                readable=(plan.interpreter_folder,),
+                writable=(half / "work",),
+                cache=self._tool.cache_for(from_source=plan.from_source),
+            )
+            venv = ["venv", "--quiet", "--relocatable", "--python", plan.interpreter.path, str(made)]
+            await self._uv(half / "work", venv, openings)
+            if plan.lock.packages:
+                await self._install(half, made, plan, openings, progress)
+            whole = half / "whole"
+            await asyncio.to_thread(take, made, whole, plan, owned=self._tool.account.changes)
+            await asyncio.to_thread(finish, whole, plan.interpreter, plan.lock, plan.bundled)
             progress.finish()
-            made.rename(self.folder / name)
+            whole.rename(self.folder / plan.name)
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, half, ignore_errors=True))
-        found = self._finished(name)
+            await asyncio.shield(asyncio.to_thread(clear_away, half))
+        found = self._finished(plan.name)
         if found is None:
             raise PackagesFailed(StopReason.BUILD_FAILED, "The build vanished while it was made.", "Start it again.")
         return found
 
     def _make_half(self, name: str) -> Path:
+        """A folder of ours with one in it that the account can write."""
         half = Path(tempfile.mkdtemp(prefix=f"{HALF}{name}-", dir=self.folder))
         half.chmod(0o755)
-        give(self._tool.account, half)
+        self._give_folder(half / "work")
         return half
 
-    async def _install(self, half: Path, made: Path, lock: Lock, progress: Progress) -> None:
-        (half / "lock.txt").write_text(lock.text, encoding="utf-8")
-        (half / "lock.txt").chmod(0o644)
+    def _give_folder(self, folder: Path) -> None:
+        folder.mkdir(mode=0o755)
+        give(self._tool.account, folder)
+
+    async def _install(self, half: Path, made: Path, plan: Plan, openings: Openings, progress: Progress) -> None:
+        lock = half / "lock.txt"
+        lock.write_text(plan.lock.text, encoding="utf-8")
+        lock.chmod(0o644)
         arguments = [
             "pip", "install", "--python", str(made / "bin" / "python"), "--require-hashes", "--no-deps",
-            "-r", "lock.txt",
+            *([] if plan.from_source else ["--only-binary", ":all:"]),
+            "-r", str(lock),
         ]  # fmt: skip
+        openings = replace(openings, readable=(*openings.readable, lock))
         async with progress.watching(made):
-            await self._uv(half, arguments, progress)
+            await self._uv(half / "work", arguments, openings, progress)
 
-    async def _uv(self, folder: Path, arguments: list[str], progress: Progress | None = None) -> None:
+    async def _uv(
+        self, folder: Path, arguments: list[str], openings: Openings, progress: Progress | None = None
+    ) -> None:
         finished = await self._tool.run(
             arguments,
             folder=folder,
+            openings=openings,
             on_line=progress.line if progress else None,
             on_start=progress.started if progress else None,
         )
@@ -309,7 +295,7 @@ class Builds:
         going = self.folder / f"{GOING}{name}-{os.getpid()}"
         with contextlib.suppress(OSError):
             (self.folder / name).rename(going)
-        shutil.rmtree(going, ignore_errors=True)
+        clear_away(going)
 
     @contextlib.contextmanager
     def _try_hold(self, name: str, *, shared: bool = False) -> Iterator[bool]:
@@ -330,66 +316,3 @@ class Builds:
                     yield
                     return
             await asyncio.sleep(WAIT_SECONDS)
-
-
-def bundled_folder(name: str) -> Path | None:
-    """The files of an application shipped in this package; None when the source names none."""
-    if not name:
-        return None
-    folder = Path(str(files("cmbcluster"))) / "catalogue" / "bundled" / name
-    if not name.replace("-", "").replace("_", "").isalnum() or not folder.is_dir():
-        raise PackagesFailed(
-            StopReason.BUILD_FAILED,
-            f"The application “{name}” is not part of this installation.",
-            "Choose another application.",
-        )
-    return folder
-
-
-def build_name(lock: Lock, interpreter: Interpreter, bundled: Path | None) -> str:
-    """What a build is called: a digest of all it is made of."""
-    digest = hashlib.sha256()
-    parts = [lock.digest, interpreter.version, interpreter.path, platform.system(), platform.machine()]
-    digest.update("\n".join(parts).encode())
-    for file in _files_of(bundled):
-        digest.update(f"\n{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
-    return digest.hexdigest()[:NAME_LENGTH]
-
-
-def size_of(folder: Path) -> int:
-    """Bytes on disk below a folder; a file with several names counts once. Links are not followed."""
-    total = 0
-    seen: set[tuple[int, int]] = set()
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                found = os.lstat(os.path.join(place, name))
-                if found.st_nlink > 1:
-                    if (found.st_dev, found.st_ino) in seen:
-                        continue
-                    seen.add((found.st_dev, found.st_ino))
-                total += found.st_blocks * 512
-    return total
-
-
-def _files_of(folder: Path | None) -> list[Path]:
-    if folder is None:
-        return []
-    return sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-
-
-def _finish(made: Path, interpreter: Interpreter, lock: Lock, bundled: Path | None) -> None:
-    """What turns an installed folder into a build: bundled files, a record, the first stamp."""
-    for file in _files_of(bundled):
-        target = made / "bundled" / file.relative_to(bundled or file)
-        target.parent.mkdir(parents=True, mode=0o755, exist_ok=True)
-        shutil.copyfile(file, target)
-        target.chmod(0o644)
-    record = {
-        "python": interpreter.version,
-        "lock": lock.digest,
-        "packages": lock.packages,
-        "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    (made / USED).touch()
-    (made / RECORD).write_text(json.dumps(record), encoding="utf-8")

@@ -7,14 +7,12 @@ on. This module must never write into a workspace.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
-
 from cmbcluster.domain.sources import Program
-from cmbcluster.runtime.local.isolation import METADATA_SERVICE, NAME_SERVER, NONE, OWN_NETWORK, PERSON_ID, WORKSPACE
+from cmbcluster.packages.own_network import resolver_text, routes_text
+from cmbcluster.runtime.local.isolation import NONE, OWN_NETWORK, PERSON_ID, WORKSPACE
 
 PERSON = "researcher"
 CERTIFICATES = (
@@ -108,46 +106,10 @@ def write_files(folder: Path, slug: str, level: str) -> None:
         "hosts": f"127.0.0.1 localhost {slug}\n::1 localhost\n",
         "passwd": f"root:x:0:0::/:/usr/sbin/nologin\n{PERSON}:x:{PERSON_ID}:{PERSON_ID}::{WORKSPACE}:/bin/bash\n",
         "group": f"root:x:0:\n{PERSON}:x:{PERSON_ID}:\n",
-        "resolv.conf": _resolver(level),
-        "routes": "".join(f"route add unreachable {address}\n" for address in unreachable_addresses()),
+        "resolv.conf": resolver_text(own_network=level == OWN_NETWORK),
+        "routes": routes_text(),
     }
     for name, text in texts.items():
         file = folder / name
         file.write_text(text, encoding="utf-8")
         file.chmod(0o644)
-
-
-def unreachable_addresses() -> list[str]:
-    """Addresses an environment must not reach beside those pasta already gives to itself."""
-    addresses = [f"{METADATA_SERVICE}/32"]
-    template = _interface_of_default_route()
-    for interface, rows in psutil.net_if_addrs().items():
-        if interface == template:
-            continue
-        for row in rows:
-            address = row.address.split("%")[0]
-            if row.family == socket.AF_INET and not address.startswith("127."):
-                addresses.append(f"{address}/32")
-            elif row.family == socket.AF_INET6 and address != "::1" and not address.startswith("fe80"):
-                addresses.append(f"{address}/128")
-    return sorted(set(addresses))
-
-
-def _interface_of_default_route() -> str:
-    try:
-        rows = [line.split() for line in Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]]
-    except OSError:
-        return ""
-    return next((row[0] for row in rows if len(row) > 7 and row[1] == "00000000" and row[7] == "00000000"), "")
-
-
-def _resolver(level: str) -> str:
-    """The resolver's file: pasta's address with the machine's search domains, or the machine's own."""
-    try:
-        lines = Path("/etc/resolv.conf").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    if level != OWN_NETWORK:
-        return "\n".join(lines) + "\n"
-    kept = [line for line in lines if line.startswith(("search", "domain"))]
-    return "\n".join([f"nameserver {NAME_SERVER}", *kept]) + "\n"

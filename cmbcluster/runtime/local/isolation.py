@@ -18,36 +18,19 @@ from pathlib import Path
 
 from cmbcluster.errors import StartRefused
 from cmbcluster.packages.account import Account
+from cmbcluster.packages.own_network import NETWORK, tool_path, within
+from cmbcluster.packages.room import NO_NESTING, PRIVATE, system_view
 
 OWN_NETWORK, SANDBOX, NONE = "own-network", "sandbox", "none"
 RANKS = {NONE: 0, SANDBOX: 1, OWN_NETWORK: 2}
 PROBE_SECONDS = 15.0
 WORKSPACE = Path("/workspace")
 PERSON_ID = 1000
-# The address inside that pasta answers with this machine's own resolver, wherever that listens.
-NAME_SERVER = "169.254.1.1"
-# Cloud machines hand their credentials to whoever asks there.
-METADATA_SERVICE = "169.254.169.254"
-# No namespaces inside the namespace: most ways out of a kernel begin there.
-NO_NESTING: tuple[str, ...] = ("--disable-userns",)
-# Fresh and empty for each environment; mounted first, so that a build below one of them stays visible.
-PRIVATE = (
-    "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--tmpfs", "/run", "--proc", "/proc", "--dev", "/dev",  # noqa: S108
-)  # fmt: skip
-_SYSTEM = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/nix/store", "/gnu/store",
-    "/run/current-system", "/var/lib/texmf", "/var/cache/fontconfig", "/sys/devices/system/cpu",
-)  # fmt: skip
 _INSTALL = {
     "debian": "apt-get install", "ubuntu": "apt-get install", "fedora": "dnf install", "rhel": "dnf install",
     "centos": "dnf install", "arch": "pacman -S", "suse": "zypper install", "opensuse": "zypper install",
     "alpine": "apk add",
 }  # fmt: skip
-_NETWORK = (
-    "--foreground", "--quiet", "--config-net", "-u", "none", "-T", "none", "-U", "none", "--no-map-gw",
-    "--dns-forward", NAME_SERVER,
-)  # fmt: skip
-_ROUTES_THEN = '"$1" -batch "$2" || exit 70; shift 2; exec "$@"'
 
 
 @dataclass(frozen=True)
@@ -75,21 +58,11 @@ class View:
     interpreter: Path  # the folder of the Python the build rests on
     files: Path  # hosts, passwd, group, resolv.conf and routes of this environment
     hidden: Path  # the platform's data folder
+    outer_host: str
     outer_port: int
     inner_port: int
     certificates: tuple[Path, ...] = ()
     outspoken: Mapping[str, str] = field(default_factory=dict)
-
-
-def system_view(paths: Sequence[str] = _SYSTEM) -> tuple[tuple[str, str, str], ...]:
-    """bubblewrap's words for the read-only system of this machine."""
-    words: list[tuple[str, str, str]] = []
-    for path in paths:
-        if os.path.islink(path):
-            words.append(("--symlink", os.readlink(path), path))
-        elif os.path.isdir(path):
-            words.append(("--ro-bind", path, path))
-    return tuple(words)
 
 
 def argv(isolation: Isolation, view: View) -> list[str]:
@@ -99,9 +72,8 @@ def argv(isolation: Isolation, view: View) -> list[str]:
     inside = [isolation.bwrap, *_sandbox(isolation, view), "--", *view.command]
     if isolation.level == SANDBOX:
         return inside
-    if isolation.ip:
-        inside = ["/bin/sh", "-c", _ROUTES_THEN, "sh", isolation.ip, str(view.files / "routes"), *inside]
-    return [isolation.pasta, *_NETWORK, "-t", f"127.0.0.1/{view.outer_port}:{view.inner_port}", "--", *inside]
+    inward = f"{view.outer_host}/{view.outer_port}:{view.inner_port}"
+    return within(isolation.pasta, isolation.ip, inward, view.files / "routes", inside)
 
 
 def _sandbox(isolation: Isolation, view: View) -> list[str]:
@@ -140,12 +112,12 @@ async def probe(account: Account) -> Isolation:
         return Isolation(
             NONE, "Only Linux can separate environments from the machine; here they are ordinary programs."
         )
-    bwrap, pasta, ip = (shutil.which(name, path=_tool_path()) or "" for name in ("bwrap", "pasta", "ip"))
+    bwrap, pasta, ip = (shutil.which(name, path=tool_path()) or "" for name in ("bwrap", "pasta", "ip"))
     system = system_view()
     if not bwrap:
         what = "bubblewrap is not installed, so environments see this machine's files and network."
         return Isolation(NONE, what, _install("bubblewrap", *([] if pasta else ["passt"])))
-    true = shutil.which("true", path=_tool_path()) or "true"
+    true = shutil.which("true", path=tool_path()) or "true"
     nesting = NO_NESTING
     said = await _try([*_simple(bwrap, nesting, system), "--", true], account)
     if said is not None:
@@ -158,7 +130,7 @@ async def probe(account: Account) -> Isolation:
         what = "passt is not installed, so environments share this machine's loopback network."
         return Isolation(SANDBOX, what, _install("passt"), bwrap=bwrap, system=system, nesting=nesting)
     inside = [*_simple(bwrap, nesting, system), "--", true]
-    said = await _try([pasta, *_NETWORK, "-t", "none", "--", *inside], account)
+    said = await _try([pasta, *NETWORK, "-t", "none", "--", *inside], account)
     if said is not None:
         what = f"A network of its own could not be made ({said}), so environments share the loopback network."
         return Isolation(SANDBOX, what, "", bwrap=bwrap, system=system, nesting=nesting)
@@ -253,8 +225,3 @@ def _install(*packages: str) -> str:
     command = next((_INSTALL[name] for name in names if name in _INSTALL), "")
     sudo = "" if os.geteuid() == 0 else "sudo "
     return f"{sudo}{command} {' '.join(packages)}" if command else ""
-
-
-def _tool_path() -> str:
-    """Where tools are looked for: distributions hide some of them from ordinary users' PATH."""
-    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from cmbcluster.runtime.local import inside, supervisor
-from cmbcluster.runtime.local.builds import Build
+from cmbcluster.runtime.local.finishing import Build
 from cmbcluster.runtime.local.isolation import NONE, View, argv
 from cmbcluster.runtime.local.limits import MEASURED, SYSTEMD, Plan
-from cmbcluster.runtime.local.machine import Machine
+from cmbcluster.runtime.local.machine import Machine, Way
 from cmbcluster.runtime.local.run_folder import COMPLAINT, EnvironmentFolder, RunFolder
 from cmbcluster.runtime.port import Spec
 
@@ -29,11 +29,11 @@ class Spawned:
 
 
 def launch_file(
-    machine: Machine, spec: Spec, build: Build, folder: EnvironmentFolder, ports: tuple[int, int], plan: Plan
+    machine: Machine, spec: Spec, build: Build, folder: EnvironmentFolder, way: Way, plan: Plan
 ) -> dict[str, Any]:
     """All a supervisor needs to start the program and hold its limits."""
     level = machine.isolation.level
-    outer, inner = ports
+    inner = way.inner_port
     made = inside.variables(level, build.folder, folder.workspace, spec.program, spec.variables, inner)
     silent, outspoken = inside.split_outspoken(level, made)
     words = inside.places(level, build.folder, folder.workspace, inner)
@@ -45,7 +45,8 @@ def launch_file(
         interpreter=build.interpreter,
         files=folder.files,
         hidden=machine.tool.data_dir,
-        outer_port=outer,
+        outer_host=way.host,
+        outer_port=way.outer_port,
         inner_port=inner,
         certificates=inside.certificates(made),
         outspoken=outspoken,

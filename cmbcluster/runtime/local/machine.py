@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import time
 from dataclasses import dataclass, replace
@@ -41,19 +42,28 @@ class PortTaken(Exception):
         super().__init__(f"port {port} is in use")
 
 
+@dataclass(frozen=True)
+class Way:
+    """The address and port on this machine, and the port the program listens on inside."""
+
+    host: str
+    outer_port: int
+    inner_port: int
+
+
 class Ports:
     """Picks free loopback ports; one just given is not given again for a while."""
 
     def __init__(self) -> None:
         self._given: dict[int, float] = {}
 
-    def pick(self) -> int:
-        """A port nobody listens on now."""
+    def pick(self, host: str = HOST) -> int:
+        """A port of a loopback address nobody listens on now."""
         now = time.monotonic()
         self._given = {port: at for port, at in self._given.items() if now - at < PORT_REUSED_SECONDS}
         while True:
             with socket.socket() as probe_socket:
-                probe_socket.bind((HOST, 0))
+                probe_socket.bind((host, 0))
                 port = int(probe_socket.getsockname()[1])
             if port not in self._given:
                 self._given[port] = now
@@ -114,16 +124,27 @@ class Machine:
         inside.write_files(folder.files, slug, self.isolation.level)
         return folder
 
-    def port_for(self, spec: Spec) -> tuple[int, int]:
-        """(port on this machine, port the program listens on). Raises PortTaken."""
+    def way_for(self, spec: Spec) -> Way:
+        """Where the program is reached from this machine and where it listens. Raises PortTaken."""
         if self.isolation.level == OWN_NETWORK:
-            return self.ports.pick(), spec.program.port
+            host = some_loopback_address()
+            return Way(host, self.ports.pick(host), spec.program.port)
         if inside.takes_any_port(spec.program):
             port = self.ports.pick()
-            return port, port
+            return Way(HOST, port, port)
         if not self.ports.is_free(spec.program.port):
             raise PortTaken(spec.program.port)
-        return spec.program.port, spec.program.port
+        return Way(HOST, spec.program.port, spec.program.port)
+
+
+def some_loopback_address() -> str:
+    """A loopback address of the run alone.
+
+    Other programs of this machine, a browser above all, know 127.0.0.1 and the ports on it;
+    an application behind the gate is not to be found there.
+    """
+    parts = [1 + secrets.randbelow(254) for _ in range(3)]
+    return ".".join(map(str, (127, *parts)))
 
 
 async def open_machine(settings: Settings, at_level: str | None) -> Machine:

@@ -37,37 +37,52 @@ class Log:
         """Whether a line has begun and not ended."""
         return bool(self._partial)
 
-    def add(self, data: bytes) -> None:
-        """Take output as it comes; complete lines are written."""
+    def add(self, data: bytes) -> int:
+        """Take output as it comes; complete lines are written. Returns what they weigh in the log, in bytes."""
         lines = (self._partial + data).split(b"\n")
         self._partial = lines.pop()
-        for line in lines:
-            self._write(line)
+        weight = self._write(lines)
         if len(self._partial) >= LINE_LIMIT_BYTES:
-            self.flush()
+            weight += self.flush()
+        return weight
 
-    def flush(self) -> None:
+    def flush(self) -> int:
         """Write a line that has not ended."""
-        if self._partial:
-            self._write(self._partial)
-            self._partial = b""
+        rest, self._partial = self._partial, b""
+        return self._write([rest]) if rest else 0
 
-    def _write(self, line: bytes) -> None:
-        # A progress bar rewrites its line; what was visible last is what is kept.
-        shown = line.rstrip(b"\r").rsplit(b"\r", 1)[-1]
-        stamp = now_text().encode()
-        for begin in range(0, max(len(shown), 1), LINE_LIMIT_BYTES):
-            entry = stamp + b" " + shown[begin : begin + LINE_LIMIT_BYTES] + b"\n"
-            if self._written + len(entry) > self._half_bytes:
-                self._start += self._written
-                os.close(self._fd)
-                self._open()
-            try:
-                os.write(self._fd, entry)
-            except OSError:
-                # A full disk must not end the application; the lines are lost.
-                continue
-            self._written += len(entry)
+    def _write(self, lines: list[bytes]) -> int:
+        """Write lines with as few calls as the bound of a file allows."""
+        stamp = now_text().encode() + b" "
+        waiting: list[bytes] = []
+        size = weight = 0
+        for line in lines:
+            # A progress bar rewrites its line; what was visible last is what is kept.
+            shown = line.rstrip(b"\r").rsplit(b"\r", 1)[-1]
+            for begin in range(0, max(len(shown), 1), LINE_LIMIT_BYTES):
+                entry = stamp + shown[begin : begin + LINE_LIMIT_BYTES] + b"\n"
+                if self._written + size + len(entry) > self._half_bytes:
+                    self._put(waiting)
+                    waiting, size = [], 0
+                    self._start += self._written
+                    os.close(self._fd)
+                    self._open()
+                waiting.append(entry)
+                size += len(entry)
+                weight += len(entry)
+        self._put(waiting)
+        return weight
+
+    def _put(self, entries: list[bytes]) -> None:
+        """Write whole lines; what a full disk cuts short counts as far as it went."""
+        data = b"".join(entries)
+        if not data:
+            return
+        try:
+            self._written += os.write(self._fd, data)
+        except OSError:
+            # A full disk must not end the application; the lines are lost.
+            return
 
     def _open(self) -> None:
         name = f"{OUTPUT}{self._start:015d}"

@@ -22,9 +22,9 @@ from cmbcluster.errors import StartRefused
 from cmbcluster.packages import sentences
 from cmbcluster.packages.port import PackagesFailed
 from cmbcluster.runtime.local import endings
-from cmbcluster.runtime.local.builds import Build
+from cmbcluster.runtime.local.finishing import Build
 from cmbcluster.runtime.local.launching import launch_file, spawn
-from cmbcluster.runtime.local.machine import HOST, Machine, PortTaken
+from cmbcluster.runtime.local.machine import Machine, PortTaken, Way
 from cmbcluster.runtime.local.run_folder import EnvironmentFolder, Record, RunFolder, Status
 from cmbcluster.runtime.local.supervisor import remove_cgroup
 from cmbcluster.runtime.local.usage import Meter
@@ -108,7 +108,7 @@ class Run:
             ref=record.ref,
             sight=sight,
             seen_at=_now(),
-            endpoint=Endpoint(HOST, record.outer_port) if reachable else None,
+            endpoint=Endpoint(record.outer_host, record.outer_port) if reachable else None,
             stages=record.stages,
             protection=record.protection,
             ending=ending,
@@ -184,8 +184,8 @@ class Run:
         self._spawning = True
         try:
             begun = _now()
-            ports = self.machine.port_for(spec)
-            spawning = asyncio.ensure_future(asyncio.to_thread(self._spawn_now, spec, build, ports, begun))
+            way = self.machine.way_for(spec)
+            spawning = asyncio.ensure_future(asyncio.to_thread(self._spawn_now, spec, build, way, begun))
             try:
                 started = await asyncio.shield(spawning)
             except asyncio.CancelledError:
@@ -201,13 +201,14 @@ class Run:
                 await until_closed(started)
         self._mark(StageMark(Stage.STARTING, begun, _now()), StageMark(Stage.PORT, _now()))
 
-    def _spawn_now(self, spec: Spec, build: Build, ports: tuple[int, int], begun: datetime) -> int:
+    def _spawn_now(self, spec: Spec, build: Build, way: Way, begun: datetime) -> int:
         self.files.clear()
         plan = self.machine.limiter.plan(spec)
-        launch = launch_file(self.machine, spec, build, self.folder, ports, plan)
+        launch = launch_file(self.machine, spec, build, self.folder, way, plan)
         self.files.write_launch(launch)
         record = self.record
-        record.outer_port, record.build, record.cgroups = ports[0], build.name, plan.cgroups
+        record.outer_host, record.outer_port = way.host, way.outer_port
+        record.build, record.cgroups = build.name, plan.cgroups
         record.protection = self.machine.protection
         record.spawned_at = begun
         stages = [mark for mark in record.stages if mark.stage not in (Stage.STARTING, Stage.PORT)]
@@ -259,7 +260,7 @@ class Run:
     async def _until_ready(self, gone: asyncio.Task[None]) -> None:
         record = self.record
         spent = (_now() - (record.spawned_at or _now())).total_seconds()
-        answered = asyncio.create_task(until_it_answers(record.outer_port, record.health_path))
+        answered = asyncio.create_task(until_it_answers(record.outer_host, record.outer_port, record.health_path))
         try:
             await asyncio.wait(
                 {gone, answered},

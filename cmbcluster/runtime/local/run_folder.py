@@ -7,10 +7,10 @@ Whoever reads them after a restart of the platform sees what was known before. N
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from cmbcluster.domain.views import ProtectionView
+from cmbcluster.packages.trees import remove_tree
 from cmbcluster.runtime.local.output_log import OUTPUT, now_text
 from cmbcluster.runtime.local.process_tree import boot_id, is_alive
 from cmbcluster.runtime.local.supervisor import LAUNCH, LOCK, STATUS, write_atomically
@@ -51,6 +52,7 @@ class Record:
     memory_bytes: int
     processes: int
     asked_at: datetime
+    outer_host: str = "127.0.0.1"
     outer_port: int = 0
     build: str = ""
     cgroups: tuple[str, ...] = ()
@@ -155,7 +157,8 @@ class RunFolder:
 
     def delete(self) -> None:
         """Remove the folder and all in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(self.path)
 
     def write(self, record: Record) -> None:
         """Replace the record in one step."""

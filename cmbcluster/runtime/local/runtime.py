@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
-import stat
+import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cmbcluster.domain.views import UsageView
 from cmbcluster.errors import Conflict, RuntimeUnavailable
-from cmbcluster.runtime.local.builds import BuildView, size_of
+from cmbcluster.packages.trees import remove_tree, size_of
+from cmbcluster.runtime.local.builds import BuildView
 from cmbcluster.runtime.local.isolation import Isolation
 from cmbcluster.runtime.local.logs import read_log
 from cmbcluster.runtime.local.machine import Machine, open_machine
@@ -28,6 +26,7 @@ from cmbcluster.runtime.port import LogLine, Observation, Ref, Sight, Spec
 from cmbcluster.settings import Settings
 
 MEASURED_AGAIN_SECONDS = 15.0
+_log = logging.getLogger(__name__)
 
 
 class _Listener:
@@ -189,14 +188,18 @@ class LocalRuntime:
         return await asyncio.to_thread(run.meter.measure, run.record, status)
 
     async def workspace_bytes(self, ref: Ref) -> int | None:
-        """Size of the workspace; measured again after some seconds at the earliest."""
+        """Size of the workspace, or None; measured again after some seconds at the earliest."""
         folder = EnvironmentFolder(self._opened.environments, ref.slug)
         at, size_bytes = self._sizes.get(ref.slug, (0.0, 0))
         if at and time.monotonic() - at < MEASURED_AGAIN_SECONDS and folder.workspace.is_dir():
             return size_bytes
         if not folder.workspace.is_dir():
             return None
-        size_bytes = await asyncio.to_thread(size_of, folder.workspace)
+        try:
+            size_bytes = await asyncio.to_thread(size_of, folder.workspace)
+        except OSError as wrong:
+            _log.info("workspace was not measured", extra={"environment": ref.slug, "error": str(wrong)})
+            return None
         self._sizes[ref.slug] = (time.monotonic(), size_bytes)
         return size_bytes
 
@@ -256,19 +259,7 @@ def _absent(ref: Ref) -> Observation:
 def _delete(folder: EnvironmentFolder, *, workspace: bool) -> None:
     """Remove an environment's folders."""
     for path in (folder.path / "runs", folder.files, *([folder.workspace] if workspace else [])):
-        if path.exists():
-            _unlock(path)
-            shutil.rmtree(path)
+        remove_tree(path)
     with contextlib.suppress(OSError):
         # Refused by the kernel while the workspace is there, which is what is wanted.
         folder.path.rmdir()
-
-
-def _unlock(path: Path) -> None:
-    """Open folders their owner closed to themselves; nothing runs in them any more."""
-    os.chmod(path, stat.S_IRWXU)
-    for place, folders, _ in os.walk(path):
-        for name in folders:
-            inner = os.path.join(place, name)
-            if not os.path.islink(inner):
-                os.chmod(inner, stat.S_IRWXU)

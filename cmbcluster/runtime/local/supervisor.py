@@ -46,6 +46,8 @@ STARTED_FD = 3
 OPEN_FILES = 65536
 MEASURE_SECONDS = 1.0
 PARTIAL_SECONDS = 1.0
+# More output than this waits in the pipe, so that a flood costs its own program and not the machine.
+LOG_BYTES_PER_SECOND = 4 * 1024**2
 KILL_SECONDS = 10.0
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 ON_LINUX = sys.platform == "linux"
@@ -78,6 +80,9 @@ class Supervisor:
         self.watches = bool(launch["measure"] or launch["scope"])
         self.kill_at: float | None = None
         self.measured_at = time.monotonic()
+        self.second_began = time.monotonic()
+        self.logged_bytes = 0
+        self.waits = False
         self.status: dict[str, Any] = {}
         self.wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
@@ -124,11 +129,24 @@ class Supervisor:
                     self.oom_kills = scope_oom_kills(fd)
                 elif not self._copy(read_end):
                     poller.unregister(read_end)
+                elif self.logged_bytes >= LOG_BYTES_PER_SECOND:
+                    poller.unregister(read_end)
+                    self.waits = True
+            self._next_second(poller, read_end)
             self._reap()
             if self.kill_at is not None and time.monotonic() >= self.kill_at:
                 return
             if self.watches and time.monotonic() - self.measured_at >= MEASURE_SECONDS:
                 self._watch(poller)
+
+    def _next_second(self, poller: select.poll, read_end: int) -> None:
+        """Let output flow again when the second it was too much for is over."""
+        now = time.monotonic()
+        if now - self.second_began >= 1:
+            self.second_began, self.logged_bytes = now, 0
+            if self.waits:
+                self.waits = False
+                poller.register(read_end, select.POLLIN)
 
     def _patience(self) -> int | None:
         """Milliseconds until something has to be done without being told."""
@@ -138,6 +156,8 @@ class Supervisor:
             moments.append(self.kill_at - now)
         if self.watches:
             moments.append(self.measured_at + MEASURE_SECONDS - now)
+        if self.waits:
+            moments.append(self.second_began + 1 - now)
         if self.log.partial:
             moments.append(PARTIAL_SECONDS)
         return None if not moments else max(0, int(min(moments) * 1000) + 1)
@@ -161,7 +181,7 @@ class Supervisor:
             data = os.read(read_end, 65536)
         except BlockingIOError:
             return True
-        self.log.add(data)
+        self.logged_bytes += self.log.add(data)
         return bool(data)
 
     def _reap(self) -> None:
@@ -253,6 +273,8 @@ def become_program(launch: dict[str, Any], output: int) -> None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.umask(0o022)
         os.chdir(launch["folder"])
+        # What tells that the program has begun closes by itself, and only then.
+        close_from(STARTED_FD + 1)
     except OSError as wrong:
         os.write(2, f"The program could not be prepared: {wrong}\n".encode())
         os._exit(126)
@@ -262,6 +284,22 @@ def become_program(launch: dict[str, Any], output: int) -> None:
         os.write(2, f"supervisor: {launch['argv'][0]}: {wrong.strerror}\n".encode())
     finally:
         os._exit(127)
+
+
+def close_from(first: int) -> None:
+    """Close all descriptors from ``first`` on: whatever the platform was started with is not the program's."""
+    try:
+        names = os.listdir("/proc/self/fd" if ON_LINUX else "/dev/fd")
+    except OSError:
+        os.closerange(first, OPEN_FILES)
+        return
+    for number in sorted(int(name) for name in names if name.isdigit()):
+        if number >= first:
+            try:
+                os.close(number)
+            except OSError:
+                # The listing's own descriptor.
+                continue
 
 
 def _prefer_as_victim() -> None:
@@ -316,6 +354,7 @@ def _hold_lock() -> bool:
 
 def main(folder: str) -> int:
     """Supervise the run in ``folder``."""
+    close_from(STARTED_FD + 1)
     os.umask(0o077)
     os.chdir(folder)
     if not _hold_lock():

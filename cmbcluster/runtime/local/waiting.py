@@ -16,16 +16,15 @@ LONGEST_PAUSE_SECONDS = 0.5
 PAUSE_GROWTH = 1.25
 ANSWER_SECONDS = 5.0
 LOOK_SECONDS = 0.5
-HOST = "127.0.0.1"
 
 
-async def answers(port: int, path: str) -> bool:
+async def answers(host: str, port: int, path: str) -> bool:
     """Whether the health path answers now with anything but a server's error."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            reader, writer = await asyncio.open_connection(HOST, port)
-            request = f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+            reader, writer = await asyncio.open_connection(host, port)
+            request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
             writer.write(request.encode("ascii", errors="replace"))
             words = (await reader.readline()).split()
     except (OSError, TimeoutError, ValueError):
@@ -36,10 +35,10 @@ async def answers(port: int, path: str) -> bool:
     return len(words) >= 2 and words[0].startswith(b"HTTP/") and words[1].isdigit() and int(words[1]) < 500
 
 
-async def until_it_answers(port: int, path: str) -> None:
+async def until_it_answers(host: str, port: int, path: str) -> None:
     """Ask until there is an answer. The caller bounds the time."""
     pause = FIRST_PAUSE_SECONDS
-    while not await answers(port, path):
+    while not await answers(host, port, path):
         await asyncio.sleep(pause)
         pause = min(LONGEST_PAUSE_SECONDS, pause * PAUSE_GROWTH)
 
