@@ -49,6 +49,7 @@ def environment(name: str) -> str:
 
 SHOTS = (
     Shot("landing", "/", person=""),
+    Shot("nowhere", "/nothing-here", person=""),
     Shot("home", "/"),
     Shot("home-new", "/", person="ada"),
     Shot("palette", "/", press=("Control+k", "p", "l", "a", "n")),
@@ -65,6 +66,11 @@ SHOTS = (
     Shot("environment-stopped", environment("spt3g-foregrounds")),
     Shot("environment-unknown", environment("so-lat-maps")),
     Shot("environment-logs", environment("planck-lowl-anomalies") + "?tab=logs"),
+    Shot(
+        "environment-logs-search",
+        environment("planck-lowl-anomalies") + "?tab=logs",
+        press=("/", "e", "n", "g", "i", "n", "Enter"),
+    ),
     Shot("environment-activity", environment("planck-lowl-anomalies") + "?tab=activity"),
     Shot("environment-settings", environment("planck-lowl-anomalies") + "?tab=settings"),
     Shot("activity", "/activity"),

@@ -26,6 +26,7 @@ class Acts(rx.State):
     deleting_id: str = ""
     deleting_name: str = ""
     deleting_workspace: str = ""
+    deleting_slug: str = ""
     delete_errors: dict[str, str] = {}
 
     @rx.event
@@ -77,7 +78,7 @@ class Acts(rx.State):
         """Open the dialog that says what goes and what stays."""
         async with telling(self):
             view = await parts().environments.get(await actor_of(self), environment_id(raw_id))
-            self.deleting_id, self.deleting_name = str(view.id), view.name
+            self.deleting_id, self.deleting_name, self.deleting_slug = str(view.id), view.name, view.slug
             self.deleting_workspace = bytes_words(view.workspace_bytes) if view.workspace_bytes else ""
             self.delete_errors = {}
 

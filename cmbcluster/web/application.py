@@ -19,7 +19,7 @@ from cmbcluster.web.components.detail_page import environment_page
 from cmbcluster.web.components.layout import above_pages
 from cmbcluster.web.guard import Guard
 from cmbcluster.web.live import know_tabs
-from cmbcluster.web.pages import activity, catalogue, environments, home, settings
+from cmbcluster.web.pages import activity, catalogue, environments, home, nowhere, settings
 from cmbcluster.web.pages.environment import DetailState
 from cmbcluster.web.trouble import Trouble
 
@@ -97,3 +97,5 @@ def _add_pages(app: rx.App) -> None:
         title="Settings · CMBCluster",
         on_load=settings.SettingsState.watch,
     )
+    # Reflex shows the page of this name wherever no other route fits.
+    app.add_page(nowhere.nowhere_page, route="404", title="Not found · CMBCluster")

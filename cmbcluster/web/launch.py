@@ -6,13 +6,16 @@ again. Must never keep what was typed: the browser's own fields do.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import reflex as rx
 
+from cmbcluster.domain.actors import Actor
 from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.naming import NAME_LIMIT, clean_name
 from cmbcluster.domain.orders import CustomOrder, LaunchOrder
@@ -23,10 +26,10 @@ from cmbcluster.domain.sources import (
     check_port,
     check_requirements,
 )
-from cmbcluster.domain.views import ApplicationView, LimitsView
-from cmbcluster.errors import InvalidInput, UserError
+from cmbcluster.domain.views import ApplicationView, EnvironmentView, LimitsView
+from cmbcluster.errors import InvalidInput, NotFound, UserError
 from cmbcluster.web.access import signed_in
-from cmbcluster.web.arguments import fields, text, whole
+from cmbcluster.web.arguments import environment_id, fields, text, whole
 from cmbcluster.web.guard import actor_of
 from cmbcluster.web.shell import tell, telling
 from cmbcluster.web.words import about_words, hours_words, icon_of, ordinal, size_words
@@ -34,6 +37,8 @@ from cmbcluster.wiring import parts
 
 FIELDS = ("name", "size", "uptime", "requirements", "python", "as_of", "command", "port", "health_path", "form")
 USUAL_UPTIME_SECONDS = 6 * 3600
+PLACES = re.compile(r"\{(?:port|address)\}")
+NUMBER = re.compile(r"-\d{1,3}$")
 CHECKS: dict[str, Callable[[str], object]] = {
     "name": clean_name,
     "requirements": check_requirements,
@@ -64,11 +69,23 @@ class TimeChoice:
 
 
 @dataclass(frozen=True)
+class Beginnings:
+    """What stands in the fields of one's own application before anything is typed."""
+
+    requirements: str = ""
+    command: str = ""
+    python: str = ">=3.11,<3.14"
+    port: str = "8501"
+    as_of: str = ""
+    health_path: str = "/"
+
+
+@dataclass(frozen=True)
 class Offer:
     """What the dialog is about."""
 
     id: str = ""
-    name: str = ""
+    title: str = ""
     icon: str = "custom"
     line: str = ""
     needs: str = ""
@@ -87,6 +104,7 @@ class Launch(rx.State):
     is_open: bool = False
     busy: bool = False
     offer: Offer = Offer()
+    beginnings: Beginnings = Beginnings()
     sizes: list[SizeChoice] = []
     times: list[TimeChoice] = []
     errors: dict[str, str] = {}
@@ -179,17 +197,25 @@ def _order(offer: Offer, given: dict[str, str]) -> LaunchOrder:
     )
 
 
-async def begin_launch(state: Launch, application_id: str) -> None:
-    """Fill the dialog for one application and open it."""
+async def begin_launch(state: Launch, application_id: str, from_id: str = "") -> None:
+    """Fill the dialog for one application and open it.
+
+    ``from_id`` names an environment of the person's own application to begin from; one
+    that is missing, foreign or made of something else leaves the form as it always is.
+    """
     async with telling(state):
         actor, services = await actor_of(state), parts()
         view = await services.catalogue.application(actor, application_id)
         limits = await services.accounts.limits(actor)
-        kept = await services.environments.page(actor, search=_base_name(view.id), limit=100)
-        names = {row.name for row in kept.rows}
-        state.offer = _offer(view, limits, names, services.settings.host)
-        fitting = [size.id for size in limits.sizes]
-        usual = view.size if view.size in fitting else (fitting[-1] if fitting else "")
+        before = await _before(actor, view, from_id)
+        base = _base_name(before.name if before else view.id)
+        kept = await services.environments.page(actor, search=base, limit=100)
+        offer = _offer(view, limits, _free_name(base, {row.name for row in kept.rows}), services.settings.host)
+        if before and before.uptime_seconds in limits.uptimes_seconds:
+            offer = replace(offer, uptime=str(before.uptime_seconds))
+        state.offer = offer
+        state.beginnings = _beginnings(before) if before else Beginnings()
+        usual = _usual_size(view, limits, before)
         state.sizes = [
             SizeChoice(size.id, size.name, size_words(size.cpu_millis, size.memory_bytes), size.id == usual)
             for size in limits.sizes
@@ -198,20 +224,65 @@ async def begin_launch(state: Launch, application_id: str) -> None:
         state.errors, state.busy, state.is_open = {}, False, True
 
 
-def _base_name(application_id: str) -> str:
-    return application_id[: NAME_LIMIT - 4].strip("-")
+async def _before(actor: Actor, view: ApplicationView, from_id: str) -> EnvironmentView | None:
+    """The environment to begin from, when it is the person's and made of their own packages."""
+    if not from_id or view.source is not None:
+        return None
+    try:
+        found = await parts().environments.get(actor, environment_id(from_id))
+    except NotFound:
+        return None
+    return found if found.application_id == view.id else None
 
 
-def _suggestion(application_id: str, names: set[str]) -> str:
-    """A name that is free: the application's, with a number from the second on."""
-    base = _base_name(application_id)
+def _beginnings(before: EnvironmentView) -> Beginnings:
+    """The fields as they were when ``before`` was launched."""
+    return Beginnings(
+        requirements="\n".join(before.source.requirements),
+        command=command_words(before.program.command),
+        python=before.source.python,
+        port=str(before.program.port),
+        as_of=before.source.as_of,
+        health_path=before.program.health_path,
+    )
+
+
+def command_words(command: tuple[str, ...]) -> str:
+    """A command as it would be typed: ``check_command`` splits it into the same arguments."""
+    return " ".join(argument if _is_plain(argument) else shlex.quote(argument) for argument in command)
+
+
+def _is_plain(argument: str) -> bool:
+    """Whether an argument needs no quotation marks; ``{port}`` and ``{address}`` need none."""
+    bare = PLACES.sub("0", argument)
+    return shlex.quote(bare) == bare
+
+
+def _usual_size(view: ApplicationView, limits: LimitsView, before: EnvironmentView | None) -> str:
+    """The size that is chosen at first: the one from before, the application's, or the largest."""
+    if before is not None:
+        had = (before.cpu_millis, before.memory_bytes)
+        for size in limits.sizes:
+            if (size.cpu_millis, size.memory_bytes) == had:
+                return size.id
+    fitting = [size.id for size in limits.sizes]
+    return view.size if view.size in fitting else (fitting[-1] if fitting else "")
+
+
+def _base_name(name: str) -> str:
+    """A name without its number, short enough for another one."""
+    return NUMBER.sub("", name)[: NAME_LIMIT - 4].strip("-")
+
+
+def _free_name(base: str, names: set[str]) -> str:
+    """A name that is free: the base, with a number from the second on."""
     number = 1
     while (name := base if number == 1 else f"{base}-{number}") in names:
         number += 1
     return name
 
 
-def _offer(view: ApplicationView, limits: LimitsView, names: set[str], host: str) -> Offer:
+def _offer(view: ApplicationView, limits: LimitsView, suggestion: str, host: str) -> Offer:
     most = limits.limits
     uptime = max((s for s in limits.uptimes_seconds if s <= USUAL_UPTIME_SECONDS), default=most.longest_uptime_seconds)
     full = ""
@@ -227,15 +298,21 @@ def _offer(view: ApplicationView, limits: LimitsView, names: set[str], host: str
     takes = f"starts in about {about_words(view.usual_start_seconds)}" if view.usual_start_seconds else ""
     return Offer(
         id=view.id,
-        name=view.name,
+        title=_title(view),
         icon=icon_of(view.icon),
         line=" · ".join(part for part in (view.category, takes) if part),
         needs=", ".join(view.needs_keys),
         own=view.source is None,
-        suggestion=_suggestion(view.id, names),
+        suggestion=suggestion,
         host=host,
         uptime=str(uptime),
         uptime_hint=f"Counts from when it runs. {more}",
         place="" if full else f"It will be your {ordinal(limits.running + 1)} of {most.running_at_once} running.",
         full=full,
     )
+
+
+def _title(view: ApplicationView) -> str:
+    """``Launch JupyterLab``; what is no name of a thing goes on in small letters."""
+    name = view.name if view.source is not None else view.name[:1].lower() + view.name[1:]
+    return f"Launch {name}"

@@ -9,6 +9,7 @@ from typing import Any
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.domain.tiers import GIB, Size
 from cmbcluster.domain.views import EnvironmentView, LimitsView, ProtectionView, UsageView
+from cmbcluster.web.addresses import address
 from cmbcluster.web.rows import STOPPED_BECAUSE
 from cmbcluster.web.words import (
     bytes_words,
@@ -25,6 +26,7 @@ from cmbcluster.web.words import (
 )
 
 MEGABYTE = 1_000_000
+OWN_APPLICATION = "custom"
 TAIL_LINES = 40
 BAD_WORDS = ("error", "exception", "traceback", "killed", "fatal", "critical")
 
@@ -77,6 +79,7 @@ class Why:
     bigger: str = ""  # id of the next size, when more memory would help
     bigger_words: str = ""
     bigger_note: str = ""
+    edit: str = ""  # address of the form with what it was made of, when its person wrote that
     report: str = ""
     tail: list[TailLine] = field(default_factory=list)
 
@@ -151,9 +154,17 @@ def why(view: EnvironmentView, limits: LimitsView) -> Why:
         bigger=bigger.id if bigger else "",
         bigger_words=f"Start with {bytes_words(bigger.memory_bytes)}" if bigger else "",
         bigger_note=f"Your tier allows up to {bytes_words(limits.limits.memory_bytes)}." if bigger else "",
+        edit=edit_address(view) if bad else "",
         report=_report(view),
         tail=[TailLine(line, _tone(line)) for line in reason.log_tail.splitlines()[-TAIL_LINES:]],
     )
+
+
+def edit_address(view: EnvironmentView) -> str:
+    """Where a person changes what they wrote; empty for an application of the catalogue's own making."""
+    if view.application_id != OWN_APPLICATION:
+        return ""
+    return address("/catalogue", **{"launch": view.application_id, "from": view.id})
 
 
 def _bigger(view: EnvironmentView, limits: LimitsView) -> Size | None:

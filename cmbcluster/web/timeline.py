@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from cmbcluster.domain.lifecycle import LAUNCHING, Phase, Stage
+from cmbcluster.domain.lifecycle import LAUNCHING, Phase, Stage, StopReason
 from cmbcluster.domain.views import EnvironmentView, StageView
 from cmbcluster.web.words import STAGES, about_words, bytes_words, count, seconds_words
 
@@ -34,7 +34,7 @@ class Lane:
     name: str
     glyph: str
     family: str
-    state: str  # done, now, wait or failed
+    state: str  # done, now, wait, cut (it was interrupted) or failed
     turn: bool
     a: float
     w: float
@@ -66,7 +66,10 @@ def stage_words(stage: StageView) -> str:
     if stage.unit == "bytes" and stage.done:
         return bytes_words(stage.done)
     if stage.unit == "packages" and stage.total:
-        return f"{count(stage.done)} of {count(stage.total)} packages"
+        said = f"{count(stage.done)} of {count(stage.total)} packages"
+        # Counted to the end and not over: what it does now is all there is to tell.
+        more = stage.detail if stage.ended_at is None and stage.done >= stage.total else ""
+        return f"{said}, {more}" if more else said
     if stage.unit == "packages" and stage.done:
         return f"{count(stage.done)} packages"
     return stage.detail
@@ -145,6 +148,7 @@ def _lane(view: EnvironmentView, stage: StageView, span: tuple[float, float, flo
     glyph, family = {
         "done": ("done", "ok"),
         "failed": ("failed", "bad"),
+        "cut": ("stopped", ""),
         "wait": ("queued", ""),
         "now": ("scheduling" if stage.stage in (Stage.QUEUED, Stage.SCHEDULING) else "starting", "move"),
     }[state]
@@ -168,7 +172,7 @@ def _lane(view: EnvironmentView, stage: StageView, span: tuple[float, float, flo
         w=0.0 if stage.started_at is None else 100 * (stop - start) / whole,
         ghost_a=100 * start / whole,
         ghost_w=ghost,
-        tone="bad" if state == "failed" else "",
+        tone={"failed": "bad", "cut": "q"}.get(state, ""),
         text=text if stage.started_at is not None and stop / whole < 0.6 else "",
         took=took,
         since=stage.started_at.timestamp() if state == "now" and stage.started_at else 0.0,
@@ -180,9 +184,33 @@ def _state(view: EnvironmentView, stage: StageView) -> str:
         return "failed"
     if stage.started_at is None:
         return "wait"
-    if stage.ended_at is not None:
-        return "done"
-    return "now" if view.phase in LAUNCHING else "failed" if view.phase is Phase.FAILED else "done"
+    if view.phase not in LAUNCHING and not _came_up(view) and stage is _last_begun(view):
+        return "failed" if view.phase is Phase.FAILED and stage.ended_at is None else "cut"
+    return "done" if stage.ended_at is not None else "now" if view.phase in LAUNCHING else "cut"
+
+
+def _came_up(view: EnvironmentView) -> bool:
+    """Whether the launch got to its end: the program answered at its port."""
+    if view.reason is not None and view.reason.code is StopReason.CANCELLED:
+        return False
+    return view.phase is Phase.RUNNING or any(
+        s.stage is Stage.PORT and s.ended_at is not None and not s.failed for s in view.stages
+    )
+
+
+def _last_begun(view: EnvironmentView) -> StageView | None:
+    """The stage a launch was in when it ended: ending it has given it an end of its own."""
+    return next((stage for stage in reversed(view.stages) if stage.started_at is not None), None)
+
+
+def _ended_words(view: EnvironmentView) -> str:
+    """How a launch that is over came out."""
+    if _came_up(view):
+        return "ready"
+    if view.phase is Phase.FAILED:
+        return "gave up"
+    cancelled = view.reason is not None and view.reason.code is StopReason.CANCELLED
+    return "cancelled" if cancelled else "ended"
 
 
 def _words(
@@ -194,10 +222,9 @@ def _words(
         ended = current_stage(view)
         said = stage_words(ended) if ended else ""
         foot = f"{STAGES[ended.stage]}: {said}" if ended and said else ""
-        return f"gave up after {seconds_words(stop)}", foot, ""
+        return f"{_ended_words(view)} after {seconds_words(stop)}", foot, ""
     if not launching:
-        whole = all(stage.ended_at is not None and not stage.failed for stage in view.stages)
-        return f"{'ready' if whole else 'ended'} after {seconds_words(stop)}", "", ""
+        return f"{_ended_words(view)} after {seconds_words(stop)}", "", ""
     current = current_stage(view)
     left = sum(max(0.0, u - max(s, b)) for s, b, u in spans)
     known = all(s.usual_seconds for s in view.stages if s.ended_at is None)

@@ -17,10 +17,11 @@ from uuid import UUID, uuid5
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.bus.port import Ring
 from cmbcluster.domain.actors import Actor, ActorKind, Role, Tier
+from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, Stage, StopReason
 from cmbcluster.domain.naming import clean_name
 from cmbcluster.domain.orders import LaunchOrder
-from cmbcluster.domain.sources import Program, PythonSource, check_command, check_port, check_python, check_requirements
+from cmbcluster.domain.sources import Program, PythonSource, check_command, check_port, check_requirements
 from cmbcluster.domain.tiers import GIB, LIMITS, MIB, SIZES, sizes_within, uptimes_within
 from cmbcluster.domain.views import (
     ActivityPage,
@@ -109,7 +110,7 @@ APPLICATIONS = (
     ),
     (
         "custom",
-        "Custom",
+        "Your own application",
         "Your own",
         "custom",
         "medium",
@@ -259,6 +260,32 @@ def failed(now: datetime) -> EnvironmentView:
     )
 
 
+def own_failed(now: datetime) -> EnvironmentView:
+    """A launch of somebody's own application whose command was wrong."""
+    asked = now - timedelta(minutes=3)
+    reason = ReasonView(
+        StopReason.EXITED, "It ended with code 2 before it answered.", "Read its last lines.", "error: no such option"
+    )
+    return environment(
+        "beam-viewer-2",
+        "custom",
+        Phase.FAILED,
+        now,
+        asked_at=asked,
+        phase_since=asked + timedelta(seconds=9),
+        cpu_millis=1000,
+        memory_bytes=2 * GIB,
+        uptime_seconds=3600,
+        source=source("streamlit>=1.40", "healpy", python=">=3.11,<3.14", as_of="2026-03-01"),
+        program=Program(
+            ("streamlit", "run", "my app.py", "--server.port", "{port}", "--title", "it's"), 8600, "/_stcore/health"
+        ),
+        stages=(stage(Stage.QUEUED, asked, 0.3), stage(Stage.STARTING, asked, 8.7, failed=True)),
+        reason=reason,
+        workspace_bytes=17,
+    )
+
+
 def elenas(now: datetime, ending: bool) -> list[EnvironmentView]:
     """One environment for every phase; ``ending``: one of them in its last minutes."""
     asked = StopReason.ASKED
@@ -343,6 +370,7 @@ class Platform:
         elena = self.accounts_by_token["elena"]
         elena.environments = elenas(self.now, ending)
         self._remember(elena)
+        self.accounts_by_token["ravi"].environments = [own_failed(self.now)]
 
     def _remember(self, account: Account) -> None:
         rows = (
@@ -505,7 +533,7 @@ class Platform:
             )
         if order.custom is not None:
             check_requirements(order.custom.requirements)
-            check_python(order.custom.python)
+            check_wanted_python(order.custom.python)
             check_command(order.custom.command)
             check_port(order.custom.port)
         stages = (stage(Stage.QUEUED, now, None),)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from cmbcluster.domain.lifecycle import Phase
+from cmbcluster.domain.sources import check_command
 from cmbcluster.errors import NotFound, RuntimeUnavailable
 from cmbcluster.web.acts import Acts
 from cmbcluster.web.addresses import address, pager
 from cmbcluster.web.arguments import environment_id, fields, text, whole
 from cmbcluster.web.guard import actor_of
-from cmbcluster.web.launch import FIELDS, Launch, problem_of
+from cmbcluster.web.launch import FIELDS, Beginnings, Launch, command_words, problem_of
 from cmbcluster.web.live import base_facts
+from cmbcluster.web.pages.catalogue import CataloguePage, CatalogueState
 from cmbcluster.web.pages.environment import DetailPage, DetailState
 from cmbcluster.web.pages.environments import EnvironmentsState, ListPage, asked_for
 from cmbcluster.web.pages.home import HomePage, HomeState
@@ -25,6 +28,7 @@ from tests.web.stage import Platform, key
 HOSTILE: tuple[Any, ...] = (None, 0, -1, [], {}, {"a": []}, "x" * 100_000, "\x00", "../..", ["a"], 1e308, True)
 RUNNING = str(key("planck-lowl-anomalies"))
 FAILED = str(key("desi-dr2-bao-chains"))
+OWN = str(key("beam-viewer-2"))
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda v: repr(v)[:20])
@@ -91,6 +95,7 @@ async def test_the_workspace_goes_only_with_its_name(tab: Any) -> None:
     acts = await root.get_state(Acts)
     await Acts.event_handlers["ask_delete"].fn(acts, FAILED)
     assert acts.deleting_name == "desi-dr2-bao-chains"
+    assert acts.deleting_slug == "desi-dr2-bao-chains-x7kq2m"
     await Acts.event_handlers["delete"].fn(acts, {"workspace": "remove", "typed_name": "wrong"})
     assert "typed_name" in acts.delete_errors
     assert acts.deleting_id
@@ -167,6 +172,58 @@ async def test_home_of_somebody_new_says_what_to_do(tab: Any) -> None:
     home = await shown(HomePage(), await root.get_state(HomeState), root)
     assert home.sentence == "Launch an application to begin."
     assert home.rows == home.needs == home.again == []
+
+
+async def opened_from(tab: Any, person: str, wanted: str, from_id: str) -> Launch:
+    """The launch dialog as the catalogue's address opens it."""
+    root = tab(person, f"/catalogue?launch={wanted}&from={from_id}")
+    await shown(CataloguePage("", "", wanted, from_id), await root.get_state(CatalogueState), root)
+    launch: Launch = await root.get_state(Launch)
+    assert launch.is_open
+    return launch
+
+
+async def test_ones_own_application_is_launched_again_from_what_was_written(tab: Any) -> None:
+    launch = await opened_from(tab, "ravi", "custom", OWN)
+    begin = launch.beginnings
+    assert launch.offer.title == "Launch your own application"
+    assert (launch.offer.suggestion, launch.offer.uptime) == ("beam-viewer", "3600")
+    assert begin.requirements == "streamlit>=1.40\nhealpy"
+    assert begin.command == "streamlit run 'my app.py' --server.port {port} --title 'it'\"'\"'s'"
+    assert (begin.python, begin.port, begin.as_of) == (">=3.11,<3.14", "8600", "2026-03-01")
+    assert begin.health_path == "/_stcore/health"
+    assert [size.id for size in launch.sizes if size.usual] == ["small"]
+    assert not any(problem_of(name, value) for name, value in vars(begin).items())
+
+
+async def test_a_taken_name_gets_the_next_number(tab: Any, stage: Platform) -> None:
+    ravi = stage.accounts_by_token["ravi"]
+    ravi.environments.append(replace(ravi.environments[0], id=key("other"), name="beam-viewer"))
+    launch = await opened_from(tab, "ravi", "custom", OWN)
+    assert launch.offer.suggestion == "beam-viewer-3"
+
+
+@pytest.mark.parametrize(
+    ("person", "from_id"),
+    [("elena", OWN), ("elena", FAILED), ("elena", "nonsense"), ("ravi", str(key("gone"))), ("ravi", "")],
+)
+async def test_what_cannot_be_begun_from_leaves_an_empty_form(tab: Any, person: str, from_id: str) -> None:
+    launch = await opened_from(tab, person, "custom", from_id)
+    assert launch.beginnings == Beginnings()
+    assert launch.offer.suggestion == "custom"
+
+
+async def test_the_next_dialog_forgets_what_the_last_began_from(tab: Any) -> None:
+    launch = await opened_from(tab, "ravi", "custom", OWN)
+    await Launch.event_handlers["begin"].fn(launch, "custom")
+    assert launch.beginnings == Beginnings()
+    await Launch.event_handlers["begin"].fn(launch, "denario")
+    assert launch.offer.title == "Launch Denario"
+
+
+@pytest.mark.parametrize("command", [("a", "{address}:{port}"), ("a b", "c'd", ""), ("x", "{", "$HOME;ls", "{port}&")])
+def test_a_command_in_words_is_split_into_itself(command: tuple[str, ...]) -> None:
+    assert check_command(command_words(command)) == command
 
 
 async def test_the_list_keeps_its_filter_in_the_address(tab: Any) -> None:

@@ -12,7 +12,7 @@ from cmbcluster.domain.lifecycle import Phase
 from cmbcluster.domain.tiers import GIB, LIMITS, sizes_within, uptimes_within
 from cmbcluster.domain.views import LimitsView, UsageView
 from cmbcluster.web.portrait import Meter, about, protection, why
-from tests.web.stage import OWN_NETWORK, SANDBOX, environment, failed
+from tests.web.stage import OWN_NETWORK, SANDBOX, environment, failed, own_failed
 
 NOW = datetime(2026, 11, 23, 11, 28, tzinfo=UTC)
 
@@ -33,6 +33,13 @@ def test_memory_offers_the_next_size_of_the_tier() -> None:
 def test_at_the_tiers_end_nothing_bigger_is_offered() -> None:
     biggest = replace(failed(NOW), memory_bytes=4 * GIB)
     assert why(biggest, limits(Tier.FREE)).bigger == ""
+
+
+def test_what_a_person_wrote_can_be_changed_after_a_failure() -> None:
+    own = own_failed(NOW)
+    assert why(own, limits(Tier.PREMIUM)).edit == f"/catalogue?launch=custom&from={own.id}"
+    assert why(replace(own, phase=Phase.STOPPED), limits(Tier.PREMIUM)).edit == ""
+    assert why(failed(NOW), limits(Tier.PREMIUM)).edit == ""
 
 
 def test_a_running_environment_has_no_reason() -> None:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cmbcluster.domain.lifecycle import Phase, Stage
+from cmbcluster.domain.lifecycle import Phase, Stage, StopReason
+from cmbcluster.domain.views import EnvironmentView, ReasonView
 from cmbcluster.web.rows import env_row
-from cmbcluster.web.timeline import current_stage, percent_done, waterfall
+from cmbcluster.web.timeline import current_stage, percent_done, stage_words, waterfall
 from tests.web.stage import building, environment, failed, stage
 
 NOW = datetime(2026, 11, 23, 11, 28, tzinfo=UTC)
@@ -47,6 +48,40 @@ def test_a_failure_says_where_it_gave_up() -> None:
     assert fall.head == "gave up after 20 s"
     assert fall.foot == "Starting: stopped by the memory limit"
     assert fall.lanes[-1].tone == "bad"
+
+
+def ended_launch(code: StopReason, *, reached: int) -> EnvironmentView:
+    """A launch stopped in its ``reached``-th stage, which the runtime then gives an end."""
+    begun = tuple(
+        stage(name, NOW - timedelta(seconds=9 - n), 1.0)
+        for n, name in enumerate((Stage.QUEUED, Stage.INSTALLING, Stage.STARTING, Stage.PORT)[:reached])
+    )
+    reason = ReasonView(code, "It ended.", "Start it again.", "")
+    return replace(environment("x", "denario", Phase.STOPPED, NOW), stages=begun, reason=reason)
+
+
+@pytest.mark.parametrize("reached", [1, 2, 3, 4])
+def test_a_cancelled_launch_was_never_ready_and_its_last_stage_is_no_tick(reached: int) -> None:
+    fall = waterfall(ended_launch(StopReason.CANCELLED, reached=reached), NOW)
+    assert fall.head == f"cancelled after {reached}.0 s"
+    assert [lane.state for lane in fall.lanes] == ["done"] * (reached - 1) + ["cut"]
+    assert (fall.lanes[-1].glyph, fall.lanes[-1].family, fall.lanes[-1].tone) == ("stopped", "", "q")
+
+
+def test_a_launch_is_ready_once_its_port_has_answered() -> None:
+    fall = waterfall(ended_launch(StopReason.ASKED, reached=4), NOW)
+    assert fall.head == "ready after 4.0 s"
+    assert {lane.state for lane in fall.lanes} == {"done"}
+    early = waterfall(ended_launch(StopReason.PLATFORM_STOPPED, reached=3), NOW)
+    assert early.head == "ended after 3.0 s"
+    assert early.lanes[-1].state == "cut"
+
+
+def test_what_it_does_after_the_last_package_is_said() -> None:
+    under_way = stage(Stage.INSTALLING, NOW, None, done=44, total=44, unit="packages", detail="compiling")
+    assert stage_words(under_way) == "44 of 44 packages, compiling"
+    assert stage_words(replace(under_way, done=43)) == "43 of 44 packages"
+    assert stage_words(replace(under_way, ended_at=NOW)) == "44 of 44 packages"
 
 
 def test_bars_stay_on_the_axis() -> None:

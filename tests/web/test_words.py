@@ -10,7 +10,14 @@ from cmbcluster.web import words
 
 @pytest.mark.parametrize(
     ("size", "said"),
-    [(17, "17 B"), (2355, "2.3 KiB"), (812 * MIB, "812 MiB"), (4 * GIB, "4 GiB"), (int(12.6 * GIB), "12.6 GiB")],
+    [
+        (0, "0 B"),
+        (17, "17 B"),
+        (2355, "2.3 KiB"),
+        (812 * MIB, "812 MiB"),
+        (4 * GIB, "4 GiB"),
+        (int(12.6 * GIB), "12.6 GiB"),
+    ],
 )
 def test_sizes_have_binary_units(size: int, said: str) -> None:
     assert words.bytes_words(size) == said

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmbcluster.runtime.local import inside, supervisor
+from cmbcluster.runtime.local import inside, supervision, supervisor
 from cmbcluster.runtime.local.finishing import Build
 from cmbcluster.runtime.local.isolation import NONE, View, argv
 from cmbcluster.runtime.local.limits import MEASURED, SYSTEMD, Plan
@@ -81,7 +81,7 @@ def spawn(folder: RunFolder) -> Spawned:
             [sys.executable, "-I", "-S", supervisor.__file__, str(folder.path)],
             {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
             file_actions=[
-                (os.POSIX_SPAWN_DUP2, other_end, supervisor.STARTED_FD),
+                (os.POSIX_SPAWN_DUP2, other_end, supervision.STARTED_FD),
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 2, str(folder.path / COMPLAINT), os.O_WRONLY | os.O_CREAT, 0o600),

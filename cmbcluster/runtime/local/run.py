@@ -26,7 +26,7 @@ from cmbcluster.runtime.local.finishing import Build
 from cmbcluster.runtime.local.launching import launch_file, spawn
 from cmbcluster.runtime.local.machine import Machine, PortTaken, Way
 from cmbcluster.runtime.local.run_folder import EnvironmentFolder, Record, RunFolder, Status
-from cmbcluster.runtime.local.supervisor import remove_cgroup
+from cmbcluster.runtime.local.supervision import remove_cgroup
 from cmbcluster.runtime.local.usage import Meter
 from cmbcluster.runtime.local.waiting import until_closed, until_gone, until_it_answers
 from cmbcluster.runtime.port import Ending, Endpoint, Observation, Sight, Spec, StageMark

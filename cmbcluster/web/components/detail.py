@@ -18,6 +18,7 @@ from cmbcluster.web.components.kit import (
     facts,
     glyph,
     icon,
+    link_button,
     meter,
     note,
     turning,
@@ -199,43 +200,44 @@ def _todo(strong: Any, more: Any, act: rx.Component) -> rx.Component:
     )
 
 
-def why_card(state: Any) -> rx.Component:
-    """Why it does not run, and what can be done, the best first."""
-    why, row = state.why, state.row
+def _start_act(row: Any, word: str, drawing: str, cls: Any) -> rx.Component:
+    """Start it as it is."""
+    return button(icon(drawing, "s14"), word, cls=cls, on_click=ACTS.start(row.id, ""), custom_attrs={"data-do": "s"})
 
-    def again(cls: Any) -> rx.Component:
-        return button(
-            icon("retry", "s14"), "Try again", cls=cls, on_click=ACTS.start(row.id, ""), custom_attrs={"data-do": "s"}
-        )
 
+def _ways_out(why: Any, row: Any) -> rx.Component:
+    """What can be done about a failure, the best first; only the first is in colour."""
+    bigger = _todo(
+        f"{why.bigger_words}.",
+        why.bigger_note,
+        button(icon("play", "s14"), why.bigger_words, cls="go", on_click=ACTS.start(row.id, why.bigger)),
+    )
+    edit = _todo(
+        "Change its packages or command.",
+        "The form opens with what you wrote. It becomes a new environment with an empty workspace.",
+        link_button(icon("pencil", "s14"), "Edit and launch again", href=why.edit, cls=rx.cond(why.bigger, "", "go")),
+    )
+    again = rx.cond(
+        (why.bigger != "") | (why.edit != ""),
+        _todo(
+            "Try again as it is.",
+            "With the same size, packages and workspace.",
+            _start_act(row, "Try again", "retry", "sm"),
+        ),
+        _todo("Try again.", "With the same size, packages and workspace.", _start_act(row, "Try again", "retry", "go")),
+    )
     report = _todo(
         "Ask for help.",
         "The report holds times, sizes and the last log lines.",
         Copy.create(text=why.report, word="Copy report", label="Copy report", class_name="btn sm"),
     )
-    acts = rx.cond(
-        why.bigger,
-        rx.el.ol(
-            _todo(
-                f"{why.bigger_words}.",
-                why.bigger_note,
-                button(icon("play", "s14"), why.bigger_words, cls="go", on_click=ACTS.start(row.id, why.bigger)),
-            ),
-            _todo("Try again as it is.", "With the same size and packages.", again("sm")),
-            report,
-            class_name="todo",
-        ),
-        rx.el.ol(
-            _todo("Try again.", "With the same size, packages and workspace.", again("go")), report, class_name="todo"
-        ),
-    )
-    start = button(
-        icon("play", "s14"),
-        "Start again",
-        cls="go mt16",
-        on_click=ACTS.start(row.id, ""),
-        custom_attrs={"data-do": "s"},
-    )
+    return rx.el.ol(rx.cond(why.bigger, bigger), rx.cond(why.edit, edit), again, report, class_name="todo")
+
+
+def why_card(state: Any) -> rx.Component:
+    """Why it does not run, and what can be done."""
+    why, row = state.why, state.row
+    ways = rx.fragment(rx.el.h3("What you can do"), _ways_out(why, row))
     return rx.el.section(
         rx.el.div(
             rx.el.div(
@@ -243,7 +245,7 @@ def why_card(state: Any) -> rx.Component:
                 rx.el.div(
                     rx.el.h2(why.what, id="why"),
                     rx.el.p(why.then, class_name="two mt4"),
-                    rx.cond(why.bad, rx.fragment(rx.el.h3("What you can do"), acts), start),
+                    rx.cond(why.bad, ways, _start_act(row, "Start again", "play", "go mt16")),
                     class_name="grow",
                 ),
                 class_name="row gap12 top",

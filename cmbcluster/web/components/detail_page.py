@@ -42,6 +42,7 @@ from cmbcluster.web.components.layout import frame
 from cmbcluster.web.components.lists import foot
 from cmbcluster.web.js.parts import Copy, Form, When
 from cmbcluster.web.pages.environment import DetailState
+from cmbcluster.web.words import hours_words
 
 ACTS: Any = Acts  # Reflex turns its attributes into Vars
 
@@ -129,7 +130,9 @@ def _main() -> rx.Component:
 def _aside() -> rx.Component:
     waits = note(
         icon("clock"),
-        f"Your {S.about.stops_after} begin when it runs, not now. ",
+        f"Your {S.about.stops_after} ",
+        rx.cond(S.about.stops_after == hours_words(3600), "begins", "begin"),
+        " when it runs, not now. ",
         "You may close this page. We tell you when it is ready.",
     )
     return rx.el.aside(
@@ -151,24 +154,10 @@ def _activity() -> rx.Component:
     )
 
 
-def _settings() -> rx.Component:
+def _lock() -> rx.Component:
+    """The lock its packages are pinned by, and the newest ones on request."""
     row, about = S.row, S.about
-    rename = Form.create(
-        field(
-            "name",
-            "Name",
-            text_input("name", S.errors, default_value=row.name, max_length=200, key=row.name),
-            S.errors,
-            "Its address stays as it is, since it may be in notebooks and bookmarks.",
-        ),
-        rx.el.div(button("Rename", type="submit"), class_name="mt12"),
-        class_name="wide-in",
-        errors=S.errors,
-        on_send=S.rename,
-        on_check=S.check,
-        label="Rename",
-    )
-    packages = rx.el.div(
+    return rx.el.div(
         rx.cond(
             about.digest,
             rx.el.div(
@@ -189,6 +178,25 @@ def _settings() -> rx.Component:
             class_name="row gap12 mt12",
         ),
     )
+
+
+def _settings() -> rx.Component:
+    row, about = S.row, S.about
+    rename = Form.create(
+        field(
+            "name",
+            "Name",
+            text_input("name", S.errors, default_value=row.name, max_length=200, key=row.name),
+            S.errors,
+            "Its address stays as it is, since it may be in notebooks and bookmarks.",
+        ),
+        rx.el.div(button("Rename", type="submit"), class_name="mt12"),
+        class_name="wide-in",
+        errors=S.errors,
+        on_send=S.rename,
+        on_check=S.check,
+        label="Rename",
+    )
     made_of = rx.el.div(
         rx.el.p("Started with ", rx.el.code(about.command, class_name="mono"), class_name="sm two wrap-any"),
         rx.el.p(f"Python {about.python}, {about.listens}.", class_name="sm two mt4"),
@@ -205,7 +213,7 @@ def _settings() -> rx.Component:
 
     return rx.el.section(
         part("Name", rename),
-        part("Packages", packages),
+        part("Packages", _lock()),
         part("Program", made_of),
         part("Delete", danger),
         class_name="card",

@@ -174,11 +174,17 @@ def environment_row(row: Any) -> rx.Component:
     )
 
 
-def delete_dialog() -> rx.Component:
-    """What goes, what stays; the name is typed when the workspace goes."""
+def _workspace_choice() -> rx.Component:
+    """Whether the workspace goes too."""
     workspace = rx.cond(ACTS.deleting_workspace, f"Its workspace ({ACTS.deleting_workspace})", "Its workspace")
+    stays = rx.fragment(
+        f"{workspace} stays on this machine. It cannot be attached to another environment yet; "
+        "an operator can find it under ",
+        rx.el.code(f"environments/{ACTS.deleting_slug}/workspace", class_name="mono"),
+        ".",
+    )
 
-    def choice(value: Any, what: Any, says: Any, first: Any) -> rx.Component:
+    def choice(value: str, what: str, says: Any, first: bool) -> rx.Component:
         return rx.el.label(
             rx.el.input(
                 type="radio",
@@ -191,30 +197,34 @@ def delete_dialog() -> rx.Component:
             class_name="pick",
         )
 
+    return rx.el.fieldset(
+        rx.el.legend("Workspace", class_name="lab"),
+        choice("keep", "Keep the workspace", stays, True),
+        choice("remove", "Remove the workspace too", f"{workspace} goes with it, for good.", False),
+    )
+
+
+def _typed_name() -> rx.Component:
+    """The name, typed when the workspace goes."""
+    errors = ACTS.delete_errors
+    typed = text_input("typed_name", errors, check=False, attrs={"data-match": ACTS.deleting_name})
+    return rx.el.div(
+        field("typed_name", f"Type {ACTS.deleting_name} to confirm", typed, errors),
+        class_name="typed",
+    )
+
+
+def delete_dialog() -> rx.Component:
+    """What goes, what stays; the name is typed when the workspace goes."""
+    wrong = ACTS.delete_errors["form"]
     return Sheet.create(
         rx.el.header(DialogTitle.create(rx.el.h2(f"Delete {ACTS.deleting_name}?"), as_child=True)),
         Form.create(
             rx.el.div(
-                rx.cond(
-                    ACTS.delete_errors["form"], note(icon("warn"), ACTS.delete_errors["form"], tone="bad", role="alert")
-                ),
+                rx.cond(wrong, note(icon("warn"), wrong, tone="bad", role="alert")),
                 rx.el.p("The environment, its address and its log go and cannot be brought back.", class_name="sm two"),
-                rx.el.fieldset(
-                    rx.el.legend("Workspace", class_name="lab"),
-                    choice("keep", "Keep the workspace", f"{workspace} stays on this machine.", True),
-                    choice("remove", "Remove the workspace too", f"{workspace} goes with it, for good.", False),
-                ),
-                rx.el.div(
-                    field(
-                        "typed_name",
-                        f"Type {ACTS.deleting_name} to confirm",
-                        text_input(
-                            "typed_name", ACTS.delete_errors, check=False, attrs={"data-match": ACTS.deleting_name}
-                        ),
-                        ACTS.delete_errors,
-                    ),
-                    class_name="typed",
-                ),
+                _workspace_choice(),
+                _typed_name(),
                 class_name="body",
             ),
             rx.el.footer(

@@ -16,6 +16,7 @@ from cmbcluster.web.launch import Launch
 LAUNCH: Any = Launch  # Reflex turns its attributes into Vars
 
 ERRORS: Any = LAUNCH.errors
+BEGIN: Any = LAUNCH.beginnings
 
 
 def _size(size: Any) -> rx.Component:
@@ -49,57 +50,62 @@ def _time() -> rx.Component:
     )
 
 
+def _packages() -> rx.Component:
+    return field(
+        "requirements",
+        "Packages",
+        text_area(
+            "requirements",
+            ERRORS,
+            rows=4,
+            default_value=BEGIN.requirements,
+            placeholder="streamlit>=1.40\nhealpy",
+        ),
+        ERRORS,
+        "One requirement a line, from the package index.",
+    )
+
+
+def _command() -> rx.Component:
+    return field(
+        "command",
+        "Start command",
+        text_input(
+            "command",
+            ERRORS,
+            default_value=BEGIN.command,
+            placeholder="streamlit run app.py --server.port {port}",
+            attrs={"data-mono": ""},
+        ),
+        ERRORS,
+        "Started directly, not by a shell, in its workspace. {port} and {address} stand for where it listens.",
+    )
+
+
+def _beginning(name: str, label: str, hint: str, begin: Any, **props: Any) -> rx.Component:
+    """A short field that has something in it when the dialog opens."""
+    return field(name, label, text_input(name, ERRORS, default_value=begin, **props), ERRORS, hint)
+
+
 def _own_fields() -> rx.Component:
     """What one's own application is made of."""
     return rx.fragment(
-        field(
-            "requirements",
-            "Packages",
-            text_area("requirements", ERRORS, rows=4, placeholder="streamlit>=1.40\nhealpy"),
-            ERRORS,
-            "One requirement a line, from the package index.",
-        ),
-        field(
-            "command",
-            "Start command",
-            text_input(
-                "command", ERRORS, placeholder="streamlit run app.py --server.port {port}", attrs={"data-mono": ""}
-            ),
-            ERRORS,
-            "Started directly, not by a shell, in its workspace. {port} and {address} stand for where it listens.",
-        ),
+        _packages(),
+        _command(),
         rx.el.div(
-            field(
-                "python",
-                "Python",
-                text_input("python", ERRORS, default_value=">=3.11,<3.14"),
-                ERRORS,
-                "Like 3.12, or a range.",
-            ),
-            field(
-                "port",
-                "Port",
-                text_input("port", ERRORS, default_value="8501", input_mode="numeric"),
-                ERRORS,
-                "1024 to 65535.",
-            ),
+            _beginning("python", "Python", "Like 3.12, or a range.", BEGIN.python),
+            _beginning("port", "Port", "1024 to 65535.", BEGIN.port, input_mode="numeric"),
             class_name="row gap16 top",
         ),
         rx.el.div(
-            field(
+            _beginning(
                 "as_of",
                 "Packages as of (optional)",
-                text_input("as_of", ERRORS, type="date"),
-                ERRORS,
                 "Takes the index as it was that day.",
+                BEGIN.as_of,
+                type="date",
             ),
-            field(
-                "health_path",
-                "Health path",
-                text_input("health_path", ERRORS, default_value="/"),
-                ERRORS,
-                "It is ready when this answers.",
-            ),
+            _beginning("health_path", "Health path", "It is ready when this answers.", BEGIN.health_path),
             class_name="row gap16 top",
         ),
     )
@@ -157,7 +163,7 @@ def launch_dialog() -> rx.Component:
         rx.el.header(
             tile(offer.icon, "lg"),
             rx.el.div(
-                DialogTitle.create(rx.el.h2(f"Launch {offer.name}"), as_child=True),
+                DialogTitle.create(rx.el.h2(offer.title), as_child=True),
                 rx.el.p(offer.line, class_name="sm three"),
                 class_name="grow",
             ),

@@ -61,16 +61,32 @@ function Marked({ text, word }) {
   return out;
 }
 
+const times = (text, word) => text.toLowerCase().split(word).length - 1;
 const SAYS = { loading: "reading", ended: "ended", lost: "connection lost, trying again", unavailable: "cannot be read at the moment" };
 
 export function LogView({ url = "", download = "", follow = true, again = "", tall = false, title = "Logs" }) {
-  const [lines, state] = useLines(url, follow, again), [query, ask] = useState(""), [wrap, setWrap] = useState(true), [held, hold] = useState(0), box = useRef(null), own = useRef(0);
+  const [lines, state] = useLines(url, follow, again), [query, ask] = useState(""), [mark, step] = useState(0), [wrap, setWrap] = useState(true), [held, hold] = useState(0), box = useRef(null), own = useRef(0);
   const paused = held > 0, word = query.trim().toLowerCase();
-  const hits = useMemo(() => (word ? lines.filter((l) => l.text.toLowerCase().includes(word)).length : 0), [word, lines]);
+  const hits = useMemo(() => (word ? lines.reduce((sum, l) => sum + times(l.text, word), 0) : 0), [word, lines]);
+  const here = Math.min(mark, Math.max(0, hits - 1));
+  // It can be followed, yet the reading has ended with nothing: no run has begun.
+  const before = follow && state === "ended" && !lines.length;
   const total = lines.length ? lines[lines.length - 1].n + 1 : 0;
   const bottom = () => { const b = box.current; if (b) { own.current = Date.now(); b.scrollTop = b.scrollHeight; } };
   useEffect(() => { if (!paused && !word) bottom(); }, [lines, paused, wrap]);
-  useEffect(() => { if (word) box.current?.querySelector("mark")?.scrollIntoView({ block: "center" }); }, [word]);
+  // The marks are drawn line by line; which of them is the chosen one is known only to the page as a whole.
+  useEffect(() => { if (word) box.current?.querySelectorAll("mark").forEach((m, k) => m.classList.toggle("mark-now", k === here)); }, [word, here, lines]);
+  useEffect(() => {
+    const b = box.current, m = word && b?.querySelectorAll("mark")[here];
+    if (!m) return;
+    own.current = Date.now();
+    b.scrollTop += m.getBoundingClientRect().top - b.getBoundingClientRect().top - b.clientHeight / 2;
+  }, [word, here, hits > 0]);
+  const seek = (text) => { ask(text); step(0); };
+  const onSeekKey = (e) => {
+    if (e.key === "Escape" && query) { e.stopPropagation(); seek(""); }
+    if (e.key === "Enter" && hits) { e.preventDefault(); step((here + (e.shiftKey ? hits - 1 : 1)) % hits); }
+  };
   const onScroll = () => {
     const b = box.current, low = b.scrollHeight - b.scrollTop - b.clientHeight < 24;
     if (Date.now() - own.current < 120) return;
@@ -81,10 +97,10 @@ export function LogView({ url = "", download = "", follow = true, again = "", ta
     <header><h2>{title}</h2>
       {live && !paused && <span className="tag ok"><svg className="g" aria-hidden="true"><use href="/glyphs.svg#g-running" /></svg>Live</span>}
       {live && paused && <span className="tag">Paused</span>}
-      {!live && SAYS[state] && <span className="sm three">{SAYS[state]}</span>}
+      {!live && SAYS[state] && <span className="sm three">{before ? "begins when it starts" : SAYS[state]}</span>}
       <div className="row gap4 push">
-        <div className={`seek tight ${tall ? "" : "hide-s"}`}><Icon name="search" /><input className="inp" data-search="" aria-label="Search logs" placeholder="Search logs" value={query} onChange={(e) => ask(e.target.value)} onKeyDown={(e) => { if (e.key === "Escape" && query) { e.stopPropagation(); ask(""); } }} /></div>
-        {word && <span className="xs three num nowrap hide-s" role="status">{hits} {hits === 1 ? "line" : "lines"}</span>}
+        <div className={`seek tight ${tall ? "" : "hide-s"}`}><Icon name="search" /><input className="inp" data-search="" aria-label="Search logs" placeholder="Search logs" value={query} title="Enter for the next match, Shift and Enter for the one before" onChange={(e) => seek(e.target.value)} onKeyDown={onSeekKey} /></div>
+        {word && <span className={`xs three num nowrap ${tall ? "" : "hide-s"}`} role="status">{hits ? `${here + 1} of ${hits}` : "no match"}</span>}
         {follow && <button className="btn sm sq flat" type="button" aria-pressed={paused} aria-label={paused ? "Follow again" : "Pause following"} title={paused ? "Follow again" : "Pause following"} onClick={() => hold(paused ? 0 : total || 1)}><Icon name={paused ? "play" : "pause"} /></button>}
         <button className="btn sm sq flat hide-s" type="button" aria-pressed={wrap} aria-label="Wrap long lines" title="Wrap long lines" onClick={() => setWrap((w) => !w)}><Icon name="wrap" /></button>
         {download && <a className="btn sm sq flat" href={download} download aria-label="Download the whole log" title="Download the whole log"><Icon name="download" /></a>}
@@ -92,7 +108,7 @@ export function LogView({ url = "", download = "", follow = true, again = "", ta
     <div className="log-box">
       <div className={`log ${tall ? "tall" : "short"} ${wrap ? "" : "plain"}`} role="log" aria-label="Log lines" aria-live={word || paused ? "off" : "polite"} tabIndex={0} ref={box} onScroll={onScroll}>
         {lines.map((l) => <p key={l.n} className={l.tone}><time>{l.at}</time><span><Marked text={l.text} word={word} /></span></p>)}
-        {!lines.length && <p className="d"><time /><span>{state === "loading" ? "Reading the log…" : state === "unavailable" ? "The log cannot be read at the moment." : "Nothing has been written yet."}</span></p>}
+        {!lines.length && <p className="d"><time /><span>{state === "loading" ? "Reading the log…" : state === "unavailable" ? "The log cannot be read at the moment." : before ? "The log begins when it starts." : "Nothing has been written yet."}</span></p>}
       </div>
       {paused && total > held && <button className="btn sm log-more" type="button" onClick={() => { hold(0); bottom(); }}>{total - held} new {total - held === 1 ? "line" : "lines"}</button>}
     </div>

@@ -71,7 +71,7 @@ export function Palette({ items = [], onRun }) {
             <span className="push row gap4">{(h.key || "").split(" ").filter(Boolean).map((x) => <kbd key={x}>{x}</kbd>)}{k === n && <kbd>↵</kbd>}</span></div>)}</div>)}
         {!hits.length && <div className="empty sm two" role="presentation">Nothing is called “{query}”. Try a part of a name.</div>}
       </div>
-      <div className="hush" role="status">{query ? `${hits.length} results` : ""}</div>
+      <div className="hush" role="status">{query ? `${hits.length} ${hits.length === 1 ? "result" : "results"}` : ""}</div>
       <footer className="sm three"><span className="row gap4"><kbd>↑</kbd><kbd>↓</kbd> choose</span><span className="row gap4"><kbd>↵</kbd> run</span><span className="row gap4"><kbd>Ctrl</kbd><kbd>↵</kbd> in a new tab</span><span className="push row gap4"><kbd>?</kbd> all shortcuts</span></footer>
     </Dialog.Content></Dialog.Overlay></Dialog.Portal></Dialog.Root>;
 }

@@ -42,10 +42,12 @@ export function Usage({ name = "", sample = null, cpuLimit = 1, memoryLimit = 1,
     if (!rows.length || rows[rows.length - 1].at < sample.at) { rows.push(sample); series.set(name, rows.slice(-KEPT)); again(); }
   }, [name, sample && sample.at]);
   const rows = series.get(name) || [], none = <div className="chart-empty">Measuring…</div>, most = Math.max(0.1, ...rows.flatMap((r) => [r.received ?? 0, r.sent ?? 0]));
+  // A figure that would round to nothing is said in the next smaller unit.
+  const held = rows.length ? rows[rows.length - 1].memory : null, memory = texts.memory && held != null && held < 0.05 ? `${Math.round(held * 1024)} MiB` : texts.memory;
   const part = (title, figure, of, chart) => <div><div className="row sm three">{title}</div><div className="fig">{figure || "–"} <small>{of}</small></div><div className="mt8">{chart}</div></div>;
   return <><div className="tiles trio">
     {part("CPU", texts.cpu, texts.cpu_of, rows.length ? <Chart rows={rows} keys={[["cpu", "c1"]]} top={cpuLimit * 1.1} limit={cpuLimit} label={`CPU in use: ${texts.cpu || "not measured"} ${texts.cpu_of || ""}`} /> : none)}
-    {part("Memory", texts.memory, texts.memory_of, rows.length ? <Chart rows={rows} keys={[["memory", "c1"]]} top={memoryLimit * 1.1} limit={memoryLimit} label={`Memory in use: ${texts.memory || "not measured"} ${texts.memory_of || ""}`} /> : none)}
+    {part("Memory", memory, texts.memory_of, rows.length ? <Chart rows={rows} keys={[["memory", "c1"]]} top={memoryLimit * 1.1} limit={memoryLimit} label={`Memory in use: ${memory || "not measured"} ${texts.memory_of || ""}`} /> : none)}
     {part("Network", texts.received, <>{texts.received && "MB/s in"}{texts.sent && <> · <span style={{ color: "var(--c2)" }}>{texts.sent} out</span></>}</>, rows.length ? <Chart rows={rows} keys={[["received", "c1"], ["sent", "c2"]]} top={top_of(most)} limit={0} label={`Network: ${texts.received || "not measured"} MB/s in, ${texts.sent || "not measured"} out`} /> : none)}
   </div>
     {rows.length > 1 && <details className="as-table foot"><summary>See as table</summary><table className="tbl"><thead><tr><th>Time</th><th className="r">CPU</th><th className="r">Memory, GiB</th><th className="r">In, MB/s</th><th className="r">Out, MB/s</th></tr></thead><tbody>

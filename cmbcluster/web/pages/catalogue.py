@@ -54,7 +54,12 @@ class CatalogueState(rx.State):
     async def watch(self) -> Any:
         """Keep the catalogue true while it is looked at."""
         asked_for = self.router.url.query_parameters
-        page = CataloguePage(asked(asked_for, "q"), asked(asked_for, "category"), asked(asked_for, "launch", 60))
+        page = CataloguePage(
+            asked(asked_for, "q"),
+            asked(asked_for, "category"),
+            asked(asked_for, "launch", 60),
+            asked(asked_for, "from", 40),
+        )
         return await follow(self, page)
 
 
@@ -69,8 +74,8 @@ class Found:
 class CataloguePage(Page[CatalogueState, Found]):
     """The catalogue as its address asks for it."""
 
-    def __init__(self, search: str, category: str, launch: str) -> None:
-        self.search, self.category, self.launch = search, category, launch
+    def __init__(self, search: str, category: str, launch: str, from_id: str = "") -> None:
+        self.search, self.category, self.launch, self.from_id = search, category, launch, from_id
 
     async def gather(self, actor: Actor) -> Found:
         catalogue = parts().catalogue
@@ -88,7 +93,7 @@ class CataloguePage(Page[CatalogueState, Found]):
         state.ready = True
         if self.launch:
             wanted, self.launch = self.launch, ""
-            await begin_launch(await state.get_state(Launch), wanted)
+            await begin_launch(await state.get_state(Launch), wanted, self.from_id)
 
 
 def app_card(view: ApplicationView) -> AppCard:

@@ -62,54 +62,56 @@ def _person(person: Any, number: Any) -> rx.Component:
     )
 
 
-def front_page() -> rx.Component:
-    """The whole page."""
+def _hero() -> rx.Component:
+    """What it is, and the way in."""
+    return rx.el.section(
+        _sky(),
+        rx.el.h1("Your analysis, running in its own place."),
+        rx.el.p(
+            "Pick JupyterLab, CMBAgent or Denario. Get a private environment with its own workspace "
+            "and a time limit you can see.",
+            class_name="lede",
+        ),
+        Posting.create(
+            rx.el.input(type="hidden", name="next", value=S.next_path, read_only=True),
+            rx.foreach(S.people, _person),
+            rx.cond(
+                S.people.length() > 0,
+                rx.el.p("Test people of this machine. They exist on loopback only.", class_name="sm three mt4"),
+            ),
+            action="/auth/development",
+            method="post",
+            class_name="sign",
+            aria_label="Sign in",
+        ),
+        class_name="hero",
+    )
 
-    def say(title: Any, text: Any) -> rx.Component:
+
+def _promises() -> rx.Component:
+    """What one can rely on."""
+
+    def say(title: str, text: str) -> rx.Component:
         return rx.el.div(rx.el.h2(title), rx.el.p(text))
 
+    return rx.el.section(
+        rx.el.div(
+            say("Private by address", "Each environment has its own address, and it opens for you alone."),
+            say("Its packages, pinned", "Every environment is built from a lock with hashes and keeps it."),
+            say("Time you can see", "A countdown everywhere, a warning at 15 and 5 minutes, and your workspace kept."),
+            say("Reasons, not codes", "When a launch fails, it says what happened and what to do next."),
+        ),
+        class_name="run",
+        aria_label="What you can rely on",
+    )
+
+
+def front_page() -> rx.Component:
+    """The whole page."""
     return rx.el.div(
         rx.el.a("Skip to content", href="#front", class_name="skip", reload_document=True),
         rx.el.header(rx.el.a(mark(), rx.el.span("CMBCluster"), href="/", class_name="brand"), class_name="front-top"),
-        rx.el.main(
-            rx.el.section(
-                _sky(),
-                rx.el.h1("Your analysis, running in its own place."),
-                rx.el.p(
-                    "Pick JupyterLab, CMBAgent or Denario. Get a private environment with its own workspace "
-                    "and a time limit you can see.",
-                    class_name="lede",
-                ),
-                Posting.create(
-                    rx.el.input(type="hidden", name="next", value=S.next_path, read_only=True),
-                    rx.foreach(S.people, _person),
-                    rx.cond(
-                        S.people.length() > 0,
-                        rx.el.p("Test people of this machine. They exist on loopback only.", class_name="sm three mt4"),
-                    ),
-                    action="/auth/development",
-                    method="post",
-                    class_name="sign",
-                    aria_label="Sign in",
-                ),
-                class_name="hero",
-            ),
-            rx.el.section(
-                rx.el.div(
-                    say("Private by address", "Each environment has its own address, and it opens for you alone."),
-                    say("Its packages, pinned", "Every environment is built from a lock with hashes and keeps it."),
-                    say(
-                        "Time you can see",
-                        "A countdown everywhere, a warning at 15 and 5 minutes, and your workspace kept.",
-                    ),
-                    say("Reasons, not codes", "When a launch fails, it says what happened and what to do next."),
-                ),
-                class_name="run",
-                aria_label="What you can rely on",
-            ),
-            id="front",
-            tab_index=-1,
-        ),
+        rx.el.main(_hero(), _promises(), id="front", tab_index=-1),
         rx.el.footer(rx.el.span("CMBCluster on this machine"), class_name="end"),
         class_name="front",
     )
