@@ -14,7 +14,13 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.conftest import Browser, Running, sign_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.index, pytest.mark.applications]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.sandbox,
+    pytest.mark.index,
+    pytest.mark.applications,
+    pytest.mark.timeout(900),
+]
 
 BUILD_MILLISECONDS = 420_000
 APPLICATIONS = ("CMB explorer", "JupyterLab", "Denario", "CMBAgent")
