@@ -1,4 +1,8 @@
-"""The real platform for browser tests: ``cmbcluster up`` on a data folder and port of its own."""
+"""The real platform for browser tests: ``cmbcluster up`` on a data folder and port of its own.
+
+Fixtures live as long as this folder's tests and no longer: Playwright keeps an event loop
+running, beside which the asynchronous tests of other folders could not run.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +79,7 @@ def stop_platform(running: Running) -> str:
     return running.log.read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform_data() -> Iterator[Path]:
     """A data folder that the environments' account can pass through."""
     folder = Path(tempfile.mkdtemp(prefix="cmb-e2e-"))
@@ -84,7 +88,7 @@ def platform_data() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(platform_data: Path) -> Iterator[Running]:
     """One platform for all browser tests; its end must be clean."""
     running = start_platform(platform_data, free_port())
@@ -93,14 +97,14 @@ def up(platform_data: Path) -> Iterator[Running]:
         stop_platform(running)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     """Playwright without its pytest plugin, since the browser is the machine's own."""
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     """The machine's Chromium."""
     path = os.environ.get("CMB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -119,7 +123,7 @@ def sign_in(browser: Browser, up: Running, person: str, **more: object) -> tuple
     return context, page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def elena(browser: Browser, up: Running) -> Iterator[tuple[BrowserContext, Page]]:
     """Elena, premium, signed in for all tests."""
     context, page = sign_in(browser, up, "Elena")
