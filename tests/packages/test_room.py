@@ -15,7 +15,7 @@ PLACE = Place(hidden=Path("/data"), home=Path("/data/uv-home"), files=Path("/dat
 @pytest.mark.parametrize(
     ("told", "here"),
     [
-        ("http://127.0.0.1:3141/root/pypi", True),
+        ("http://127.0.0.1:3141/mirror/simple", True),
         ("https://user:pass@localhost/simple", True),
         ("http://[::1]:8080/simple", True),
         ('[[index]]\nurl = "http://127.9.9.9/simple"', True),
