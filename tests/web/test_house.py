@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from pathlib import Path
 
@@ -55,8 +56,10 @@ def test_every_drawing_that_is_used_exists() -> None:
     assert used <= drawn
 
 
-@pytest.mark.skipif(not BUILT.exists(), reason="the pages are not built: make run builds them")
 def test_the_built_styles_are_ours_and_small() -> None:
+    # Asked here and not when tests are collected: the tests of the command line build the pages.
+    if not BUILT.exists() and not os.environ.get("CMB_REQUIRE_ALL"):
+        pytest.skip("the pages are not built: make run builds them")
     sheets = list(BUILT.glob("assets/*.css"))
     assert sheets
     text = "".join(sheet.read_text() for sheet in sheets)
