@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 TOOLS := .tools
 BUN := $(TOOLS)/node_modules/.bin/bun
 BUN_VERSION := 1.4.5
+AXE_VERSION := 4.14.1
 PYTEST_ARGS ?=
 
 .PHONY: help run test check format bench screenshots clean
@@ -27,6 +28,7 @@ run: $(VENV)/.run-ready $(VENV)/.bun-ready
 	@exec $(BIN)/cmbcluster up
 
 test: $(VENV)/.dev-ready $(VENV)/.bun-ready
+	@tools/get-axe $(TOOLS) $(AXE_VERSION)
 	@tools/system-packages bwrap:bubblewrap pasta:passt chromium:chromium || true
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 

@@ -1,8 +1,4 @@
-"""The real platform for browser tests: ``cmbcluster up`` on a data folder and port of its own.
-
-Fixtures live as long as this folder's tests and no longer: Playwright keeps an event loop
-running, beside which the asynchronous tests of other folders could not run.
-"""
+"""The real platform for browser tests: ``cmbcluster up`` on a data folder and port of its own."""
 
 from __future__ import annotations
 
@@ -20,8 +16,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
+from tests import browsers
+
+playwright = browsers.playwright
+browser = browsers.browser
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 180
 STOP_SECONDS = 90
@@ -49,11 +49,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def with_tools() -> dict[str, str]:
+    """Our environment, with the bun that ``make test`` fetched on the path."""
+    tools = ROOT / ".tools" / "node_modules" / ".bin"
+    return {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+
+
 def start_platform(data: Path, port: int) -> Running:
     """Run ``cmbcluster up`` and wait until it says that it is ready."""
-    environment = {**os.environ, "CMB_DATA_DIR": str(data), "CMB_PORT": str(port), "CMB_LOCAL_STOP_GRACE_SECONDS": "3"}
-    tools = ROOT / ".tools" / "node_modules" / ".bin"
-    environment["PATH"] = f"{tools}{os.pathsep}{environment['PATH']}"
+    settings = {"CMB_DATA_DIR": str(data), "CMB_PORT": str(port), "CMB_LOCAL_STOP_GRACE_SECONDS": "3"}
+    environment = {**with_tools(), **settings}
     log = data / "up-output.txt"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -95,22 +100,6 @@ def up(platform_data: Path) -> Iterator[Running]:
     yield running
     if running.process.poll() is None:
         stop_platform(running)
-
-
-@pytest.fixture(scope="package")
-def playwright() -> Iterator[Playwright]:
-    """Playwright without its pytest plugin, since the browser is the machine's own."""
-    with sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="package")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    """The machine's Chromium."""
-    path = os.environ.get("CMB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
-    yield opened
-    opened.close()
 
 
 def sign_in(browser: Browser, up: Running, person: str, **more: object) -> tuple[BrowserContext, Page]:

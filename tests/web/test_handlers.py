@@ -167,6 +167,14 @@ async def test_home_counts_what_is_there(tab: Any) -> None:
     assert len(home.again) == 4
 
 
+async def test_home_offers_to_change_what_a_person_wrote_before_trying_it_again(tab: Any) -> None:
+    root = tab("ravi")
+    home = await shown(HomePage(), await root.get_state(HomeState), root)
+    [need] = home.needs
+    assert need.act == "edit"
+    assert need.edit == f"/catalogue?launch=custom&from={need.id}"
+
+
 async def test_home_of_somebody_new_says_what_to_do(tab: Any) -> None:
     root = tab("ada")
     home = await shown(HomePage(), await root.get_state(HomeState), root)

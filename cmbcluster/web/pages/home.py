@@ -54,7 +54,8 @@ class Need:
     what: str = ""
     why: str = ""
     href: str = ""
-    act: str = ""  # retry or extend
+    act: str = ""  # retry, edit or extend
+    edit: str = ""  # where its person changes what they wrote
     deadline: float = 0.0
     size: str = ""
     label: str = ""
@@ -153,15 +154,17 @@ def _need(view: EnvironmentView, base: Base) -> Need | None:
     if view.phase is Phase.FAILED and view.reason is not None:
         told = without_stop(view.reason.what)
         what = f"{view.name} {told[3:]}" if told.startswith("It ") else f"{view.name}: {told}"
-        bigger = why(view, base.limits)
+        ways = why(view, base.limits)
         return Need(
             str(view.id),
             what,
             sentence(view.reason.then),
             environment_path(view),
-            "retry",
-            size=bigger.bigger,
-            label=bigger.bigger_words or "Try again",
+            # More memory may be all that its own program lacks; else what was written has to change.
+            "edit" if ways.edit and not ways.bigger else "retry",
+            size=ways.bigger,
+            label=ways.bigger_words or "Try again",
+            edit=ways.edit,
         )
     if view.phase is Phase.RUNNING and view.deadline_at is not None:
         left = (view.deadline_at - base.now).total_seconds()
@@ -211,6 +214,7 @@ def _need_row(need: Any) -> rx.Component:
     act = rx.match(
         need.act,
         ("retry", button(need.label, cls="sm", on_click=ACTS.start(need.id, need.size))),
+        ("edit", link_button("Edit and launch again", href=need.edit, cls="sm")),
         ("extend", button("Extend", cls="sm", on_click=ACTS.extend(need.id))),
         rx.fragment(),
     )
