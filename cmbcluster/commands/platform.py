@@ -73,7 +73,16 @@ class Platform:
         self._opened.push_async_callback(self._close_controller, controller)
         await controller.open()
         await self._open_servers(rooms, web)
-        plan = EdgePlan(settings.host, settings.port, binds, rooms.web, rooms.gate, frontend.client, frontend.font)
+        plan = EdgePlan(
+            settings.host,
+            settings.port,
+            binds,
+            rooms.web,
+            rooms.gate,
+            frontend.client,
+            frontend.font,
+            settings.public_url,
+        )
         self._opened.push_async_callback(caddy.stop)
         await caddy.start(plan)
         self._opened.push_async_callback(self._end_environments, controller)

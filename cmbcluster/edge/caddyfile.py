@@ -37,7 +37,8 @@ class EdgePlan:
     """Everything the configuration depends on.
 
     ``assets`` is the built frontend, if any, and ``font`` the path of the text face in it,
-    for pages on environments' hosts that can load nothing from the dashboard.
+    for pages on environments' hosts that can load nothing from the dashboard. ``address`` is
+    what browsers call the dashboard when a proxy in front ends TLS for us.
     """
 
     host: str
@@ -47,10 +48,13 @@ class EdgePlan:
     gate_socket: Path
     assets: Path | None
     font: str = ""
+    address: str = ""
 
     @property
     def public_url(self) -> str:
         """Absolute URL of the dashboard."""
+        if self.address:
+            return self.address
         return f"http://{self.host}" if self.port == 80 else f"http://{self.host}:{self.port}"
 
 
