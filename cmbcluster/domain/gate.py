@@ -9,6 +9,7 @@ from cmbcluster.domain.views import EnvironmentView
 
 ENVIRONMENT_COOKIE = "cmb_environment"
 SESSION_COOKIE = "cmb_session"
+SIGN_IN_COOKIE = "cmb_sign_in"
 
 
 class Verdict(StrEnum):

@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from cmbcluster.bus.port import Bus, Ring
-from cmbcluster.db.database import Database, Work
+from cmbcluster.db.database import Database
 from cmbcluster.db.models import Session, User
 from cmbcluster.domain.actors import Actor, ActorKind, Role, Tier
 from cmbcluster.domain.views import SessionView
 from cmbcluster.errors import Forbidden, NotFound
 from cmbcluster.identity.port import SignedIn
+from cmbcluster.services.people import find_or_make
 from cmbcluster.services.records import note_activity
 from cmbcluster.services.tokens import new_token, sha256_hex
 from cmbcluster.settings import Settings
@@ -50,7 +51,8 @@ class SessionService:
         token = new_token()
         async with self._database.transaction() as work:
             now = await work.now()
-            user = await self._person(work, identity, now)
+            found = await find_or_make(work, identity, now)
+            user = found.user
             if user.disabled_at is not None:
                 raise Forbidden("This account is disabled.", "Ask an admin of this platform.")
             session = Session(
@@ -66,6 +68,9 @@ class SessionService:
             work.sessions.add(session)
             await work.flush()
             note_activity(work, _actor(user, session), "signed_in", now, owner_id=user.id, detail=browser[:120])
+        if found.rights_changed:
+            self.forget_answers()
+            await self._bus.publish(Ring("sessions", ""))
         await self._bus.publish(Ring(f"user:{user.id}", "sessions"))
         return token
 
@@ -142,22 +147,6 @@ class SessionService:
         for session_id in others:
             await self.end(actor, session_id)
         return len(others)
-
-    async def _person(self, work: Work, identity: SignedIn, now: datetime) -> User:
-        user = await work.users.by_subject(identity.provider, identity.subject)
-        if user is None:
-            user = User(
-                provider=identity.provider,
-                subject=identity.subject,
-                email=identity.email,
-                name=identity.name,
-                role=identity.role.value,
-                tier=identity.tier.value,
-                created_at=now,
-            )
-            work.users.add(user)
-            await work.flush()
-        return user
 
     async def _touch(self, session: Session, now: datetime) -> None:
         if (now - session.last_seen_at).total_seconds() > TOUCH_EVERY_SECONDS:
