@@ -33,6 +33,7 @@ from cmbcluster.services.catalogue import CatalogueService
 from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.insights import InsightService
 from cmbcluster.services.sessions import SessionService
+from cmbcluster.services.sign_ins import SignInService
 from cmbcluster.settings import Settings
 
 KEY_BYTES = 32
@@ -51,6 +52,7 @@ class Parts:
     identity: Identity
     accounts: AccountService
     sessions: SessionService
+    sign_ins: SignInService
     catalogue: CatalogueService
     environments: EnvironmentService
     activity: ActivityService
@@ -80,6 +82,7 @@ def build_parts(
 ) -> Parts:
     """The services over given adapters; tests give fakes here."""
     sessions = SessionService(database, bus, settings)
+    identity = _identity(settings)
     return Parts(
         settings=settings,
         database=database,
@@ -87,9 +90,10 @@ def build_parts(
         runtime=runtime,
         insight=insight,
         resolver=resolver,
-        identity=DevelopmentIdentity(),
+        identity=identity,
         accounts=AccountService(database, bus),
         sessions=sessions,
+        sign_ins=SignInService(database, identity, sessions, settings),
         catalogue=CatalogueService(database),
         environments=EnvironmentService(database, bus, settings),
         activity=ActivityService(database),
@@ -97,6 +101,15 @@ def build_parts(
         insights=InsightService(database, insight),
         access=AccessService(database, bus, settings, sessions, key),
     )
+
+
+def _identity(settings: Settings) -> Identity:
+    if settings.identity == "development":
+        return DevelopmentIdentity()
+    # Loaded only where it is used: its libraries cost a laptop memory and time at the start.
+    from cmbcluster.identity.oidc import OidcIdentity
+
+    return OidcIdentity(settings)
 
 
 async def open_parts(settings: Settings) -> Parts:
@@ -151,6 +164,7 @@ async def close_parts() -> None:
     await asyncio.gather(*_closing, return_exceptions=True)
     _closing.clear()
     if _parts is not None:
+        await _parts.identity.close()
         if isinstance(_parts.runtime, LocalRuntime):
             await _parts.runtime.close()
         await _parts.database.close()

@@ -26,7 +26,7 @@ logger = structlog.get_logger(__name__)
 FORM_BYTES = 8192
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def small_form(request: Request) -> dict[str, str]:
     """A small form. Read by us, since a general parser spools whatever it is sent to disk."""
     raw = b""
     async for chunk in request.stream():
@@ -42,7 +42,7 @@ async def sign_in_development(request: Request) -> Response:
     here = parts()
     if here.settings.identity != "development":
         raise HTTPException(404)
-    form = await _form(request)
+    form = await small_form(request)
     identity = here.identity.sign_in(form.get("person", ""))
     previous = await actor_or_none(request)
     token = await here.sessions.sign_in(
@@ -51,15 +51,21 @@ async def sign_in_development(request: Request) -> Response:
     if previous is not None:
         # The cookie is about to be overwritten; its session would stay open with nobody to end it.
         await here.sessions.sign_out(previous)
-    response = RedirectResponse(own_path(form.get("next", "")), 303)
+    return signed_in_response(request, token, form.get("next", ""))
+
+
+def signed_in_response(_request: Request, token: str, wanted: str) -> Response:
+    """Go on to where the person wanted to, with the session's cookie."""
+    settings = parts().settings
+    response = RedirectResponse(own_path(wanted), 303)
     response.set_cookie(
         SESSION_COOKIE,
         token,
-        max_age=here.settings.session_absolute_seconds,
+        max_age=settings.session_absolute_seconds,
         path="/",
         httponly=True,
         samesite="lax",
-        secure=here.settings.public_url.startswith("https:"),
+        secure=settings.over_tls,
     )
     return response
 
