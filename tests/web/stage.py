@@ -29,6 +29,7 @@ from cmbcluster.domain.views import (
     ApplicationView,
     EnvironmentPage,
     EnvironmentView,
+    IdentityView,
     LimitsView,
     NoticeView,
     PersonView,
@@ -455,6 +456,9 @@ class Platform:
         account = self.accounts_by_token.get(token)
         return account.actor if account else None
 
+    async def identities(self, actor: Actor) -> tuple[IdentityView, ...]:
+        return (IdentityView("development", "Development", self.account(actor).email, self.now),)
+
     async def mine(self, actor: Actor) -> tuple[SessionView, ...]:
         now = datetime.now(UTC)
         here = actor.session_id or key("s")
@@ -649,6 +653,7 @@ class Platform:
             people=PEOPLE,
             accounts=s(person=self.person, rename=self.rename_person, limits=self.limits),
             sessions=s(find=self.find, mine=self.mine, end=self.end, end_others=self.end_others),
+            sign_ins=s(providers=tuple, identities=self.identities),
             catalogue=s(applications=self.applications, categories=self.categories, application=self.application),
             environments=s(
                 get=self.get,
