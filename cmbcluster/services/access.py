@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
 from uuid import UUID
 
@@ -143,12 +143,13 @@ class AccessService:
         slug = self._slug_of(host)
         async with self._database.reading() as work:
             row = await work.environments.by_slug(slug) if slug else None
+            now = await work.now()
         if not slug:
             return GateAnswer(Verdict.NOT_YOURS)
         # Missing and foreign environments look the same: the way in leads over /open, which
         # says "no such environment" after the sign-in.
         open_url = f"{self._settings.public_url}/open/{slug}"
-        claims = self._claims(value, row) if row is not None and row.gone_at is None else None
+        claims = self._claims(value, row, now) if row is not None and row.gone_at is None else None
         if row is None or claims is None:
             return GateAnswer(Verdict.SIGN_IN, open_url=open_url)
         actor = await self._sessions.alive(UUID(claims["sid"]), touch=touch)
@@ -174,7 +175,7 @@ class AccessService:
         slug, _, parent = name.partition(".")
         return slug if parent == self._settings.host else ""
 
-    def _claims(self, value: str, row: Environment) -> dict[str, str] | None:
+    def _claims(self, value: str, row: Environment, now: datetime) -> dict[str, str] | None:
         if not value or len(value) > 2000:
             return None
         try:
@@ -184,7 +185,7 @@ class AccessService:
         claims = token.claims
         if claims.get("aud") != row.slug or claims.get("env") != str(row.id):
             return None
-        if not isinstance(claims.get("exp"), int) or claims["exp"] < time.time():
+        if not isinstance(claims.get("exp"), int) or claims["exp"] < now.timestamp():
             return None
         try:
             return {"sid": str(UUID(str(claims["sid"])))}

@@ -172,7 +172,8 @@ def _need(view: EnvironmentView, base: Base) -> Need | None:
             act = "extend" if view.can_extend else ""
             advice = "Extend it, or save your work." if act else "Save your work. The workspace is kept."
             what = f"{view.name} stops soon"
-            return Need(str(view.id), what, advice, environment_path(view), act, view.deadline_at.timestamp())
+            ends = view.deadline_at.timestamp()
+            return Need(str(view.id), what, advice, environment_path(view), act, deadline=ends)
     return None
 
 
