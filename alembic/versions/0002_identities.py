@@ -11,6 +11,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+NEW_COLUMNS = ("email_verified", "name_chosen", "role_granted")
+
 
 def upgrade() -> None:
 
@@ -41,9 +43,10 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("sign_in_attempts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_sign_in_attempts_expires_at"), ["expires_at"], unique=False)
-    with op.batch_alter_table("users", schema=None) as batch_op:
-        for name in ("email_verified", "name_chosen", "role_granted"):
-            batch_op.add_column(sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false()))
+    # Not in batch mode, which on SQLite makes the table anew and drops the old one: everything
+    # else refers to it. The default stays in the schema for the same reason.
+    for name in NEW_COLUMNS:
+        op.add_column("users", sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false()))
     # Everybody so far is a test person, whose address and role are ours; who is an admin became
     # one by us or by the operator. Each has one identity, the one they came with; its key may be
     # the person's own, since keys are unique in each table alone.
@@ -55,19 +58,15 @@ def upgrade() -> None:
             "SELECT id, id, provider, subject, email, created_at FROM users"
         )
     )
-    with op.batch_alter_table("users", schema=None) as batch_op:
-        for name in ("email_verified", "name_chosen", "role_granted"):
-            batch_op.alter_column(name, existing_type=sa.Boolean(), existing_nullable=False, server_default=None)
 
 
 def downgrade() -> None:
 
-    with op.batch_alter_table("users", schema=None) as batch_op:
-        for name in ("role_granted", "name_chosen", "email_verified"):
-            batch_op.drop_column(name)
     with op.batch_alter_table("sign_in_attempts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_sign_in_attempts_expires_at"))
     op.drop_table("sign_in_attempts")
     with op.batch_alter_table("identities", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_identities_user_id"))
     op.drop_table("identities")
+    for name in reversed(NEW_COLUMNS):
+        op.drop_column("users", name)

@@ -217,7 +217,9 @@ class SignInService:
     def _who_to_ask(self, rules: ProviderSettings, entrant: Entrant) -> tuple[str, str]:
         account = f"{entrant.email} at {rules.name}" if entrant.email else f"Your account at {rules.name}"
         ask = self._settings.contact or "the people who run it"
-        return f"{account} may not use this platform.", f"Ask {ask} to let you in, or sign in with another account."
+        # Google lets people choose; others know who somebody is, and send them back as the same.
+        other = "choose it when you sign in again" if rules.preset == "google" else f"sign out at {rules.name} first"
+        return f"{account} may not use this platform.", f"Ask {ask} to let you in; to use another account, {other}."
 
     def _ticket(self, provider_id: str, state: str, key: str) -> Ticket:
         def derived(purpose: str) -> str:

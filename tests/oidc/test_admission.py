@@ -7,7 +7,10 @@ from html import unescape
 import pytest
 from pydantic import SecretStr
 
+from cmbcluster.db.models import User
 from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.errors import NotFound
+from cmbcluster.settings import Settings
 from tests.oidc.conftest import CLIENT_ID, CLIENT_SECRET, Browser, Open, query_of
 
 GOOGLE = {
@@ -19,7 +22,8 @@ GOOGLE = {
 }
 
 
-async def only(browser: Browser):  # type: ignore[no-untyped-def]
+async def only(browser: Browser) -> User:
+    """The one person there is."""
     (user,) = await browser.users()
     return user
 
@@ -120,8 +124,6 @@ async def test_a_granted_role_stays(open_site: Open) -> None:
 
 
 async def test_grant_finds_verified_addresses_alone(open_site: Open) -> None:
-    from cmbcluster.errors import NotFound
-
     async with open_site() as site:
         await site.browser().sign_in("dave")
         with pytest.raises(NotFound, match="verified address"):
@@ -182,9 +184,7 @@ async def test_an_address_of_userinfo_counts_when_the_token_has_none(open_site: 
         assert (await only(site.browser())).email_verified
 
 
-async def test_the_short_settings_of_google(open_site: Open, tmp_path: object) -> None:
-    from cmbcluster.settings import Settings
-
+def test_the_short_settings_of_google() -> None:
     settings = Settings(
         google_client_id=CLIENT_ID, google_client_secret=SecretStr(CLIENT_SECRET), google_domains="a.org, b.org",
         bind_address="0.0.0.0", _env_file=None,
