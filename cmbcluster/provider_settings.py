@@ -37,7 +37,7 @@ class ClaimRule(_Strict):
 class RoleRule(ClaimRule):
     """Whoever has the claim gets the role."""
 
-    role: Literal["user", "admin"]
+    role: Literal["admin"]
 
 
 class TierRule(ClaimRule):

@@ -53,7 +53,7 @@ def decide(provider: ProviderSettings, admins: Iterable[str], entrant: Entrant) 
     if why_not := _why_not(provider, entrant):
         return Decision(False, why_not=why_not)
     by_setting = is_listed(entrant.proven_email, admins)
-    by_claim = any(rule.role == Role.ADMIN.value for rule in provider.roles if has_claim(entrant.claims, rule))
+    by_claim = any(has_claim(entrant.claims, rule) for rule in provider.roles)
     role = Role.ADMIN if by_setting or by_claim else Role.USER
     return Decision(True, role, _tier(provider, entrant))
 
