@@ -11,7 +11,6 @@ import ipaddress
 import json
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -229,7 +228,7 @@ class Settings(BaseSettings):
         """Whether the edge can be reached from this machine alone."""
         return self.bind_address == "localhost" or _is_loopback(self.bind_address)
 
-    @cached_property
+    @property
     def providers(self) -> tuple[ProviderSettings, ...]:
         """Every identity provider, in the order of the buttons."""
         if not self.google_client_id or self.google_client_secret is None:

@@ -136,6 +136,7 @@ async def _open_services(settings: Settings, runtime: Runtime, insight: Insight,
     key = await asyncio.to_thread(_environment_cookie_key, settings.data_dir / "keys" / "environment-cookie")
     made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, key)
     await made.catalogue.seed(SYSTEM, load_seed())
+    await made.sign_ins.shut_old_ways(SYSTEM)
     return made
 
 

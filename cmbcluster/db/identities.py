@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from sqlalchemy.engine import CursorResult
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from cmbcluster.db.models import LinkedIdentity, SignInAttempt, User
+from cmbcluster.db.models import LinkedIdentity, Session, SignInAttempt, User
 
 
 class Identities:
@@ -40,6 +41,17 @@ class Identities:
             .order_by(col(LinkedIdentity.created_at), col(LinkedIdentity.id))
         )
         return tuple(found.all())
+
+    async def end_sessions_of_others(self, providers: Collection[str], now: datetime) -> int:
+        """End the sessions of people who have no identity at any of these providers; returns how many."""
+        known = select(LinkedIdentity.user_id).where(col(LinkedIdentity.provider).in_(providers))
+        result = await self._session.exec(
+            update(Session)
+            .where(col(Session.ended_at).is_(None), col(Session.user_id).not_in(known))
+            .values(ended_at=now)
+            .execution_options(synchronize_session=False)
+        )
+        return result.rowcount if isinstance(result, CursorResult) else 0
 
 
 class SignInAttempts:

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from cmbcluster.domain.actors import Role, Tier
 from cmbcluster.domain.admission import Entrant
 from cmbcluster.errors import NotFound
-from cmbcluster.identity.port import Person, Provider, SignedIn, Ticket
+from cmbcluster.identity.port import DEVELOPMENT, Person, Provider, SignedIn, Ticket
 
-PROVIDER = "development"
 NO_PROVIDER = ("There is no such way to sign in.", "Choose one on the front page.")
 _PEOPLE: dict[str, tuple[str, str, Role, Tier]] = {
     "ada": ("Ada Lovell", "Researcher, free tier", Role.USER, Tier.FREE),
@@ -33,7 +32,7 @@ class DevelopmentIdentity:
         if person_id not in _PEOPLE:
             raise NotFound("There is no such person.", "Choose one of the people on the sign-in page.")
         name, _, role, tier = _PEOPLE[person_id]
-        return SignedIn(PROVIDER, person_id, f"{person_id}@example.org", name, role, tier, email_verified=True)
+        return SignedIn(DEVELOPMENT, person_id, f"{person_id}@example.org", name, role, tier, email_verified=True)
 
     def providers(self) -> tuple[Provider, ...]:
         """Nobody is asked: the page offers the people themselves."""

@@ -90,7 +90,11 @@ class ProviderDocuments:
                 kept = self._kept.get(name)
                 if kept is None or self._clock() - kept.at > STALE_SECONDS:
                     raise
-                logger.warning("an identity provider does not answer; older documents are used", document=name)
+                logger.warning(
+                    "an identity provider does not answer; what it said last is used",
+                    provider=self._provider.id,
+                    document=name,
+                )
             return self._kept[name].value
 
     def _fresh(self, name: str) -> _Kept | None:

@@ -14,6 +14,9 @@ from typing import Protocol
 from cmbcluster.domain.actors import Role, Tier
 from cmbcluster.domain.admission import Entrant
 
+# The provider of test people, whose name no other may have.
+DEVELOPMENT = "development"
+
 
 @dataclass(frozen=True)
 class Person:

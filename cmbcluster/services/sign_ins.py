@@ -22,7 +22,7 @@ from cmbcluster.domain.actors import Actor, Tier
 from cmbcluster.domain.admission import Decision, Entrant, decide
 from cmbcluster.domain.views import IdentityView
 from cmbcluster.errors import Conflict, Forbidden, NotFound, SignInFailed
-from cmbcluster.identity.port import Identity, Provider, SignedIn, Ticket
+from cmbcluster.identity.port import DEVELOPMENT, Identity, Provider, SignedIn, Ticket
 from cmbcluster.provider_settings import ProviderSettings
 from cmbcluster.services.people import identity_row
 from cmbcluster.services.records import note_activity
@@ -85,6 +85,21 @@ class SignInService:
     def providers(self) -> tuple[Provider, ...]:
         """Who can be asked, the first one first."""
         return self._identity.providers()
+
+    async def shut_old_ways(self, actor: Actor) -> int:
+        """End the sessions of people whom nobody of the settings vouches for any more; returns how many.
+
+        Else the test people of yesterday, who need no password, would stay in a platform that
+        has been opened to the world since.
+        """
+        actor.require_system()
+        known = self._rules.keys() if self._settings.identity == "oidc" else {DEVELOPMENT}
+        async with self._database.transaction() as work:
+            ended = await work.identities.end_sessions_of_others(tuple(known), await work.now())
+        if ended:
+            self._sessions.forget_answers()
+            logger.warning("sessions ended, since their way to sign in is not set any more", sessions=ended)
+        return ended
 
     async def begin(self, provider_id: str, *, browser_key: str, next_path: str) -> Begun:
         """Begin a sign-in; raises NotFound for an unknown provider, or IdentityUnavailable."""
