@@ -31,6 +31,7 @@ from cmbcluster.services.activity import ActivityService, NoticeService
 from cmbcluster.services.catalogue import CatalogueService
 from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.insights import InsightService
+from cmbcluster.services.rates import RateService
 from cmbcluster.services.sessions import SessionService
 from cmbcluster.settings import Settings
 
@@ -54,6 +55,7 @@ class Parts:
     notices: NoticeService
     insights: InsightService
     access: AccessService
+    rates: RateService
 
     @property
     def people(self) -> tuple[Person, ...]:
@@ -83,6 +85,7 @@ def build_parts(
 ) -> Parts:
     """The services over given adapters; tests give fakes here."""
     sessions = SessionService(database, bus, settings, keyring)
+    rates = RateService(settings)
     return Parts(
         settings=settings,
         database=database,
@@ -94,11 +97,12 @@ def build_parts(
         accounts=AccountService(database, bus),
         sessions=sessions,
         catalogue=CatalogueService(database),
-        environments=EnvironmentService(database, bus, settings),
+        environments=EnvironmentService(database, bus, settings, rates),
         activity=ActivityService(database),
         notices=NoticeService(database, bus),
         insights=InsightService(database, insight),
         access=AccessService(database, bus, settings, sessions, keyring),
+        rates=rates,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from starlette.requests import Request
 
-from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.actors import ANONYMOUS, Actor
 from cmbcluster.errors import NotSignedIn
 from cmbcluster.http.operation import operation_id_of
 from cmbcluster.http.session_cookie import session_token_of
@@ -16,6 +16,11 @@ from cmbcluster.wiring import parts
 def client_address(request: Request) -> str:
     """The address the edge saw. What a client writes about itself never gets this far."""
     return request.client.host if request.client else ""
+
+
+def visitor(request: Request) -> Actor:
+    """Whoever makes the request, as far as it is known before anybody has signed in: an address."""
+    return replace(ANONYMOUS, address=client_address(request), operation_id=operation_id_of(request.scope))
 
 
 async def actor_or_none(request: Request, *, touch: bool = True) -> Actor | None:

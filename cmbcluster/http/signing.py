@@ -14,11 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from cmbcluster.errors import InvalidInput, NotFound, UserError
-from cmbcluster.http.actors import actor_of, actor_or_none, client_address
+from cmbcluster.errors import InvalidInput, NotFound, TooManyRequests, UserError
+from cmbcluster.http.actors import actor_of, actor_or_none, client_address, visitor
 from cmbcluster.http.session_cookie import delete_session_cookie, set_session_cookie
 from cmbcluster.http.texts import browser_words, own_path
 from cmbcluster.plain.frame import HEADERS, Act, document
+from cmbcluster.services.rates import Limited
 from cmbcluster.wiring import parts
 
 logger = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ async def sign_in_development(request: Request) -> Response:
     here = parts()
     if here.settings.identity != "development":
         raise HTTPException(404)
+    await here.rates.check(visitor(request), Limited.SIGN_IN)
     form = await _form(request)
     identity = here.identity.sign_in(form.get("person", ""))
     previous = await actor_or_none(request)
@@ -95,8 +97,9 @@ async def open_environment(request: Request) -> Response:
     if actor is None:
         return RedirectResponse("/?next=" + quote(f"/open/{quote(wanted, safe='')}", safe=""), 303)
     try:
+        await parts().rates.check(actor, Limited.OPEN)
         address = await parts().access.mint(actor, wanted)
-    except NotFound as refusal:
+    except (NotFound, TooManyRequests) as refusal:
         return _sorry(request, refusal)
     return RedirectResponse(address, 303, headers={"Referrer-Policy": "no-referrer"})
 
