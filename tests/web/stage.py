@@ -36,6 +36,7 @@ from cmbcluster.domain.views import (
     ReasonView,
     SessionView,
     StageView,
+    StandingView,
     UsageView,
 )
 from cmbcluster.errors import InvalidInput, NotFound, QuotaExceeded
@@ -455,6 +456,16 @@ class Platform:
         account = self.accounts_by_token.get(token)
         return account.actor if account else None
 
+    async def standing(self, actor: Actor) -> StandingView:
+        now = datetime.now(UTC)
+        # Ravi has not touched anything for a while.
+        left = timedelta(seconds=95) if actor.user_id == key("ravi") else timedelta(minutes=30)
+        return StandingView(now + left, now + timedelta(hours=10), now)
+
+    async def stay(self, actor: Actor) -> StandingView:
+        now = datetime.now(UTC)
+        return StandingView(now + timedelta(minutes=30), now + timedelta(hours=10), now)
+
     async def mine(self, actor: Actor) -> tuple[SessionView, ...]:
         now = datetime.now(UTC)
         here = actor.session_id or key("s")
@@ -648,7 +659,14 @@ class Platform:
             bus=self.bus,
             people=PEOPLE,
             accounts=s(person=self.person, rename=self.rename_person, limits=self.limits),
-            sessions=s(find=self.find, mine=self.mine, end=self.end, end_others=self.end_others),
+            sessions=s(
+                find=self.find,
+                mine=self.mine,
+                end=self.end,
+                end_others=self.end_others,
+                standing=self.standing,
+                stay=self.stay,
+            ),
             catalogue=s(applications=self.applications, categories=self.categories, application=self.application),
             environments=s(
                 get=self.get,
