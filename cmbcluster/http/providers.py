@@ -17,17 +17,19 @@ from starlette.responses import RedirectResponse, Response
 
 from cmbcluster.domain.actors import Actor
 from cmbcluster.domain.gate import SIGN_IN_COOKIE
-from cmbcluster.errors import DependencyError, IdentityUnavailable, SignInFailed, UserError
-from cmbcluster.http.actors import actor_of, actor_or_none, client_address
+from cmbcluster.errors import DependencyError, IdentityUnavailable, SignInFailed, TooManyRequests, UserError
+from cmbcluster.http.actors import actor_of, actor_or_none, client_address, visitor
 from cmbcluster.http.signing import signed_in_response, small_form
 from cmbcluster.http.texts import browser_words, own_path
 from cmbcluster.plain.frame import HEADERS, Act, document
+from cmbcluster.services.rates import Limited
 from cmbcluster.services.sign_ins import ATTEMPT_SECONDS, AlreadyUsed, Begun
 from cmbcluster.wiring import parts
 
 logger = structlog.get_logger(__name__)
 
 UNAVAILABLE_STATUS = 503
+RETRY_SECONDS = 30
 
 
 def sign_in_cookie() -> str:
@@ -40,6 +42,7 @@ async def start_sign_in(request: Request) -> Response:
     provider_id = request.path_params["provider"]
     wanted = own_path((await small_form(request)).get("next", ""))
     try:
+        await parts().rates.check(visitor(request), Limited.SIGN_IN)
         begun = await parts().sign_ins.begin(
             provider_id, browser_key=request.cookies.get(sign_in_cookie(), ""), next_path=wanted
         )
@@ -52,6 +55,7 @@ async def start_link(request: Request) -> Response:
     """Send the browser to a provider, to add that account to the signed-in person."""
     actor = await actor_of(request)
     try:
+        await parts().rates.check(visitor(request), Limited.SIGN_IN)
         begun = await parts().sign_ins.begin_link(
             actor, request.path_params["provider"], browser_key=request.cookies.get(sign_in_cookie(), "")
         )
@@ -67,6 +71,7 @@ async def come_back(request: Request) -> Response:
         return Response(status_code=405, headers={"Allow": "GET"})
     wanted = "/"
     try:
+        await parts().rates.check(visitor(request), Limited.CALLBACK)
         actor = await actor_or_none(request)
         query = request.query_params
         if len(query.keys()) != len(query.multi_items()):
@@ -95,7 +100,7 @@ async def come_back(request: Request) -> Response:
     except (UserError, DependencyError) as failed:
         return await _failed(request, failed, wanted)
     await _end(actor)
-    return signed_in_response(request, token, wanted)
+    return signed_in_response(token, wanted)
 
 
 async def _end(previous: Actor | None) -> None:
@@ -161,13 +166,14 @@ async def _failed(request: Request, failed: UserError | DependencyError, wanted:
     except DependencyError:
         # Whether somebody is signed in cannot be known now; the page is true without it.
         pass
-    return _page(
-        document(title=what.rstrip("."), say=escape(then), acts=acts, host=request.url.netloc, home=""), status
-    )
+    page = document(title=what.rstrip("."), say=escape(then), acts=acts, host=request.url.netloc, home="")
+    answer = _page(page, status)
+    if isinstance(failed, TooManyRequests):
+        answer.headers["Retry-After"] = str(failed.retry_after_seconds)
+    elif status == UNAVAILABLE_STATUS:
+        answer.headers["Retry-After"] = str(RETRY_SECONDS)
+    return answer
 
 
 def _page(page: bytes, status: int) -> Response:
-    headers = {name.decode(): value.decode() for name, value in HEADERS}
-    if status == UNAVAILABLE_STATUS:
-        headers["Retry-After"] = "30"
-    return Response(page, status, headers=headers)
+    return Response(page, status, headers={name.decode(): value.decode() for name, value in HEADERS})

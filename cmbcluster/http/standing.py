@@ -61,7 +61,7 @@ async def _until_ended(token: str, rings: AsyncIterator[Ring], every_seconds: fl
     ring = asyncio.create_task(_first(rings))
     try:
         # The first look comes after the subscription, so no end falls between the two.
-        while await parts().sessions.find(token, touch=False) is not None:
+        while await parts().sessions.find(token, touch=False, opened=True) is not None:
             done, _ = await asyncio.wait({ring}, timeout=every_seconds)
             if done:
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import alembic.autogenerate
@@ -75,7 +77,10 @@ async def test_people_of_before_keep_their_identity_and_what_they_may(database: 
             about = {"key": key, "subject": subject, "role": role, "at": "2026-11-01 00:00:00.000000"}
             await connection.execute(text(PERSON_OF_0001), about)
             await connection.execute(text(SESSION_OF_0001), about)
-    await _migrate(database, "0002")
+    # A code whose environment does not matter here; foreign keys are each connection's own matter.
+    with contextlib.closing(sqlite3.connect(str(database.engine.url.database))) as beside, beside:
+        beside.execute("INSERT INTO gate_codes VALUES ('c', ?, 'e', '2026-11-01', NULL)", ("a" * 32,))
+    await _migrate(database, "0003")
     async with database.reading() as work:
         ada = await work.identities.person("development", "ada")
         ravi = await work.identities.person("development", "ravi")

@@ -57,9 +57,9 @@ def with_tools() -> dict[str, str]:
 
 
 def start_platform(data: Path, port: int, **more: str) -> Running:
-    """Run ``cmbcluster up`` and wait until it says that it is ready."""
-    settings = {"CMB_DATA_DIR": str(data), "CMB_PORT": str(port), "CMB_LOCAL_STOP_GRACE_SECONDS": "3", **more}
-    environment = {**with_tools(), **settings}
+    """Run ``cmbcluster up`` (``more`` are settings) and wait until it says that it is ready."""
+    settings = {"CMB_DATA_DIR": str(data), "CMB_PORT": str(port), "CMB_LOCAL_STOP_GRACE_SECONDS": "3"}
+    environment = {**with_tools(), **settings, **more}
     log = data / "up-output.txt"
     with log.open("ab") as output:
         process = subprocess.Popen(

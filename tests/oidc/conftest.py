@@ -22,6 +22,7 @@ from cmbcluster.domain.gate import SESSION_COOKIE
 from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy
 from cmbcluster.http.routes import build_routes
+from cmbcluster.http.session_cookie import SessionCookies
 from cmbcluster.provider_settings import ProviderSettings
 from cmbcluster.wiring import set_parts
 from tests.oidc.served import CLIENT_ID, CLIENT_SECRET, Served, serve
@@ -145,7 +146,8 @@ def open_site(provider: Served, tmp_path: Path) -> Open:
         folder = Path(mkdtemp(dir=tmp_path))
         async with open_platform(folder, identity="oidc", oidc_providers=providers, **settings) as platform:
             set_parts(platform.parts)
-            site = Site(platform, provider, Shell(build_routes(), HOME, content_security_policy(HOME, ())))
+            inner = SessionCookies(build_routes(), platform.parts.settings)
+            site = Site(platform, provider, Shell(inner, HOME, content_security_policy(HOME, ())))
             yield site
             await asyncio.gather(*(client.aclose() for client in site.open_clients))
             set_parts(None)

@@ -204,6 +204,15 @@ async def test_starting_is_for_our_own_pages(site: Site) -> None:
     assert await site.browser().attempts() == []
 
 
+async def test_too_many_sign_ins_are_told_to_wait(open_site: Open) -> None:
+    async with open_site(sign_ins_per_minute=3) as site:
+        browser = site.browser()
+        answers = [await browser.start() for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+        assert WAY_ON in answers[-1].text
+
+
 async def test_looking_at_the_way_back_changes_nothing(browser: Browser) -> None:
     back = (await browser.way_back()).removeprefix(HOME)
     assert (await browser.client.head(back)).status_code == 405

@@ -102,7 +102,8 @@ class HomeState(rx.State):
         if await find_actor(self) is not None:
             return HomeState.watch
         shell.who = "out"
-        show_front(await self.get_state(FrontState), self.router.url.query_parameters.get("next", ""))
+        asked = self.router.url.query_parameters
+        show_front(await self.get_state(FrontState), asked.get("next", ""), ended=bool(asked.get("ended")))
         return None
 
     @rx.event(background=True)
