@@ -17,7 +17,7 @@ GOOGLE_ISSUER = "https://accounts.google.com"
 # The names that people of the embedded platform and our own routes already have.
 RESERVED = frozenset({"development", "sign-out"})
 # Only signatures that a public key checks: whoever knows it must not be able to make one.
-SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=320)]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
+from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 
 from cmbcluster.errors import IdentityUnavailable
 from cmbcluster.provider_settings import ProviderSettings, is_safe_url
@@ -29,10 +29,10 @@ FORCED_REFETCH_SECONDS = 60
 _REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _OPTIONAL = ("userinfo_endpoint",)
 # A shared secret is no key that may sign: everybody could have read it here.
-_PUBLIC_KEY_TYPES = frozenset({"RSA", "EC", "OKP"})
+_PUBLIC_KEY_TYPES = frozenset({"RSA", "EC"})
 
 Fetch = Callable[[str], Awaitable[Any]]
-PublicKey = RSAKey | ECKey | OKPKey
+PublicKey = RSAKey | ECKey
 
 
 @dataclass
@@ -139,4 +139,4 @@ def _public_key(found: object) -> PublicKey | None:
         key = JWKRegistry.import_key(found)
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    return key if isinstance(key, RSAKey | ECKey | OKPKey) else None
+    return key if isinstance(key, RSAKey | ECKey) else None

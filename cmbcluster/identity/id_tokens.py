@@ -41,7 +41,7 @@ def read_header(token: object, allowed: Iterable[str]) -> Mapping[str, Any]:
     first = token.partition(".")[0]
     try:
         header = json.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
-    except (binascii.Error, ValueError) as wrong:
+    except (binascii.Error, ValueError, RecursionError) as wrong:
         raise Unbelievable("the ID token has no header") from wrong
     if not isinstance(header, dict) or header.get("alg") not in tuple(allowed):
         raise Unbelievable("the ID token is signed with an algorithm that is not allowed")
@@ -58,7 +58,7 @@ def checked_claims(token: str, algorithm: str, keys: Iterable[PublicKey]) -> dic
     for key in keys:
         try:
             return dict(jwt.decode(token, key, algorithms=[algorithm]).claims)
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, RecursionError):
             continue
     raise Unbelievable("no key of the provider made the signature of the ID token")
 

@@ -39,6 +39,8 @@ NO_PROVIDER = ("There is no such way to sign in.", "Choose one on the front page
 AGAIN = "Sign in again; if it happens again, tell your admin."
 CODE_LIMIT = 4096
 EMAIL_LIMIT = 320
+# The last ones are what JSON of a wrong shape becomes, on its way through libraries.
+_FAILURES = (httpx.HTTPError, TimeoutError, ValueError, TypeError, AttributeError, RecursionError)
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 _BUSY = frozenset({"server_error", "temporarily_unavailable"})
 
@@ -78,7 +80,7 @@ class _Client:
                 answer = await self.connection.request("GET", url, headers=headers, withhold_token=True)
             answer.raise_for_status()
             return answer.json()
-        except (httpx.HTTPError, TimeoutError, ValueError) as failed:
+        except _FAILURES as failed:
             raise IdentityUnavailable(f"{self.provider.id}: {_what_failed(failed)}") from failed
 
     async def exchange(self, url: str, code: str, ticket: Ticket, methods: object) -> Mapping[str, Any]:
@@ -99,7 +101,7 @@ class _Client:
             raise SignInFailed(
                 f"{self.provider.name} did not accept this sign-in.", AGAIN, why=f"token endpoint: {why}"
             ) from refused
-        except (httpx.HTTPError, TimeoutError, ValueError) as failed:
+        except _FAILURES as failed:
             raise IdentityUnavailable(f"{self.provider.id}: {_what_failed(failed)}") from failed
         finally:
             # The library keeps the last person's token for later requests, and there are none.

@@ -105,7 +105,7 @@ class SessionService:
             note_activity(work, _actor(user, session), "signed_in", now, owner_id=user.id, detail=browser[:120])
         if found.rights_changed:
             self.forget_answers()
-            await self._bus.publish(Ring("sessions", ""))
+            await self._bus.publish(Ring("sessions", str(user.id)))
         await self._bus.publish(Ring(f"user:{user.id}", "sessions"))
         return self._token(session.id, session.serial, now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -122,6 +123,12 @@ async def test_only_public_keys_for_signatures_are_keys() -> None:
 def test_no_text_is_a_token_by_chance(token: object) -> None:
     with pytest.raises(Unbelievable):
         read_header(token, ("RS256",))
+
+
+def test_deep_json_is_no_header() -> None:
+    deep = base64.urlsafe_b64encode(b"[" * 40_000).decode()
+    with pytest.raises(Unbelievable):
+        read_header(f"{deep}.e30.x", ("RS256",))
 
 
 def test_a_key_of_another_kind_signs_nothing() -> None:

@@ -60,6 +60,20 @@ async def test_a_provider_that_is_down_slow_or_talks_nonsense(
         assert (await browser.sign_in()).status_code == 303
 
 
+@pytest.mark.parametrize("route", ["/.well-known/openid-configuration", "/token", "/me", "/jwks"])
+async def test_json_of_the_wrong_shape(site: Site, route: str) -> None:
+    for body in ("[]", "null", "5", '"text"', "{}", '{"keys": 5, "id_token": [], "access_token": {}}', "[" * 5000):
+        browser = site.browser()
+        site.platform.parts.identity._clients["lab"].documents._kept.clear()  # type: ignore[attr-defined]
+        site.provider.control("DELETE", "faults")
+        site.provider.fault("http", route=route, status=200, body=body, times=9)
+        at_start = route.startswith("/.well-known")
+        answer = await (browser.start() if at_start else browser.sign_in())
+        assert answer.status_code in (400, 503), (body, answer.text)
+        assert WAY_ON in answer.text
+        assert await browser.users() == []
+
+
 async def test_nobody_listens_at_the_providers_address(open_site: Open) -> None:
     async with open_site({"issuer": "http://127.0.0.1:9"}) as site:
         is_page(await site.browser().start(), 503, "Lab does not answer at the moment")
