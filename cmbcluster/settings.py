@@ -93,6 +93,13 @@ class Settings(BaseSettings):
         description="Address of the dashboard as browsers see it, such as https://cmb.example.org behind a proxy "
         "that ends TLS; empty means host and port of the edge.",
     )
+    trusted_proxy_hops: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="How many proxies of yours stand in front of the edge; that many addresses they forward are "
+        "believed.",
+    )
     identity: Literal["development", "oidc"] = Field(
         "development",
         description="How people sign in. 'development' offers test people and works on loopback only; 'oidc' is "
