@@ -22,6 +22,9 @@ DEEDS: dict[str, str] = {
     "signed_out": "signed out",
     "session_ended": "ended a session",
     "profile_changed": "changed the profile",
+    "rights_changed": "changed the rights of this account",
+    "account_disabled": "disabled this account",
+    "account_enabled": "enabled this account",
 }
 # Kind: what happened to the environment by itself, said after its name.
 EVENTS: dict[str, str] = {
@@ -50,6 +53,9 @@ KINDS: dict[str, str] = {
     "opened": "Opened",
     "warned": "Warned of the end",
     "profile_changed": "Profile changed",
+    "rights_changed": "Rights changed",
+    "account_disabled": "Account disabled",
+    "account_enabled": "Account enabled",
 }
 
 
