@@ -92,7 +92,8 @@ class AccountService:
         async def change(work: Work, user: User) -> str:
             if user.role == Role.ADMIN and role is not Role.ADMIN:
                 await _check_not_last_admin(work, user)
-            user.role_granted = role is Role.ADMIN
+            # The operator's word stands, whatever a provider's rules say at the next sign-in.
+            user.role_granted = True
             if user.role == role.value:
                 return ""
             user.role = role.value
