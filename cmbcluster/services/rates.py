@@ -31,16 +31,18 @@ class Limited(StrEnum):
     SIGN_IN = "sign_in"  # an address
     CALLBACK = "callback"  # an address
     WRONG_TOKEN = "wrong_token"  # noqa: S105 - an address that presents tokens that open nothing
+    REPORT = "report"  # an address, whose pages say that they failed
     OPEN = "open"  # a session
     LAUNCH = "launch"  # a person
     MAKE_TOKEN = "make_token"  # noqa: S105 - a person
     API = "api"  # a person
 
 
-_BY_ADDRESS = frozenset({Limited.SIGN_IN, Limited.CALLBACK, Limited.WRONG_TOKEN})
+_BY_ADDRESS = frozenset({Limited.SIGN_IN, Limited.CALLBACK, Limited.WRONG_TOKEN, Limited.REPORT})
 _RATES: dict[Limited, str] = {
     Limited.CALLBACK: "60/minute",
     Limited.WRONG_TOKEN: "30/minute",
+    Limited.REPORT: "20/minute",
     Limited.OPEN: "60/minute",
     Limited.LAUNCH: "60/minute",
     Limited.MAKE_TOKEN: "20/hour",

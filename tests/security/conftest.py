@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from cmbcluster.wiring import set_parts
+from tests.e2e.conftest import Running, free_port, start_platform, stop_platform
 from tests.platform import open_platform
 from tests.security.actors import World, populate
 from tests.security.digests import copy_of
+from tests.security.victims import Victim, settle_in
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
@@ -25,7 +29,7 @@ async def populated(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[W
 
 
 @pytest.fixture
-def world(populated: World) -> AsyncIterator[World]:
+def world(populated: World) -> Iterator[World]:
     """The world, put back afterwards."""
     set_parts(populated.platform.parts)
     yield populated
@@ -36,3 +40,21 @@ def world(populated: World) -> AsyncIterator[World]:
 def database_file(world: World) -> Path:
     """Where the world is kept."""
     return world.platform.parts.settings.data_dir / "cmbcluster.db"
+
+
+@pytest.fixture(scope="package")
+def up() -> Iterator[Running]:
+    """The real platform, edge included, which logs everything that it can log."""
+    folder = Path(tempfile.mkdtemp(prefix="cmb-security-"))
+    folder.chmod(0o755)
+    running = start_platform(folder, free_port(), CMB_LOG_LEVEL="DEBUG", CMB_SIGN_INS_PER_MINUTE="1000")
+    yield running
+    if running.process.poll() is None:
+        stop_platform(running)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="package")
+def victims(up: Running) -> dict[str, Victim]:
+    """Two people, each of whom is the other's victim."""
+    return {person: settle_in(up, person) for person in ("elena", "ada")}
