@@ -29,6 +29,7 @@ from cmbcluster.runtime.port import Insight, Runtime
 from cmbcluster.services.access import AccessService
 from cmbcluster.services.accounts import AccountService
 from cmbcluster.services.activity import ActivityService, NoticeService
+from cmbcluster.services.api_tokens import ApiTokenService
 from cmbcluster.services.catalogue import CatalogueService
 from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.insights import InsightService
@@ -51,6 +52,7 @@ class Parts:
     identity: Identity
     accounts: AccountService
     sessions: SessionService
+    api_tokens: ApiTokenService
     catalogue: CatalogueService
     environments: EnvironmentService
     activity: ActivityService
@@ -80,6 +82,7 @@ def build_parts(
 ) -> Parts:
     """The services over given adapters; tests give fakes here."""
     sessions = SessionService(database, bus, settings)
+    api_tokens = ApiTokenService(database, bus, settings)
     return Parts(
         settings=settings,
         database=database,
@@ -90,12 +93,13 @@ def build_parts(
         identity=DevelopmentIdentity(),
         accounts=AccountService(database, bus),
         sessions=sessions,
+        api_tokens=api_tokens,
         catalogue=CatalogueService(database),
         environments=EnvironmentService(database, bus, settings),
         activity=ActivityService(database),
         notices=NoticeService(database, bus),
         insights=InsightService(database, insight),
-        access=AccessService(database, bus, settings, sessions, key),
+        access=AccessService(database, bus, settings, sessions, api_tokens, key),
     )
 
 
@@ -204,6 +208,7 @@ async def _forget_on_rings(made: Parts) -> None:
         async for ring in rings:
             if ring.topic == "sessions":
                 made.sessions.forget_answers()
+                made.api_tokens.forget_answers()
             made.access.forget_passes()
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database
 from cmbcluster.db.models import User
-from cmbcluster.domain.actors import Actor, Role, Tier
+from cmbcluster.domain.actors import Actor, Role, Scope, Tier
+from cmbcluster.domain.naming import clean_label
 from cmbcluster.domain.tiers import LIMITS, sizes_within, uptimes_within
 from cmbcluster.domain.views import LimitsView, PersonView
-from cmbcluster.errors import InvalidInput, NotFound
+from cmbcluster.errors import NotFound
 from cmbcluster.services.records import note_activity
 
 NAME_LIMIT = 80
@@ -26,7 +25,7 @@ class AccountService:
 
     async def person(self, actor: Actor) -> PersonView:
         """The person as they are kept now."""
-        user_id = actor.person()
+        user_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             user = await work.users.by_id(user_id)
         if user is None:
@@ -35,14 +34,8 @@ class AccountService:
 
     async def rename(self, actor: Actor, name: str) -> PersonView:
         """Change the name that others see; raises InvalidInput (field ``name``)."""
-        user_id = actor.person()
-        clean = " ".join(unicodedata.normalize("NFC", name).split())
-        if not clean:
-            raise InvalidInput("name", "A name is needed.", "Type the name that others should see.")
-        if len(clean) > NAME_LIMIT:
-            raise InvalidInput("name", "That name is too long.", f"Use at most {NAME_LIMIT} characters.")
-        if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs") for c in clean):
-            raise InvalidInput("name", "That name has invisible characters in it.", "Type it again.")
+        user_id = actor.require_session()
+        clean = clean_label(name, NAME_LIMIT, "Type the name that others should see.")
         async with self._database.transaction() as work:
             user = await work.users.lock(user_id)
             if user is None:
@@ -58,7 +51,7 @@ class AccountService:
 
     async def limits(self, actor: Actor) -> LimitsView:
         """The person's limits and how much of them is used."""
-        user_id = actor.person()
+        user_id = actor.require(Scope.READ)
         limits = LIMITS[actor.tier]
         async with self._database.reading() as work:
             running, kept = await work.environments.counts(user_id)

@@ -14,7 +14,7 @@ from uuid import UUID
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database, KeyTaken, Work
 from cmbcluster.db.models import Application, Environment
-from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, StopReason
 from cmbcluster.domain.naming import clean_name, slug_of
@@ -55,7 +55,7 @@ class EnvironmentService:
 
     async def get(self, actor: Actor, environment_id: UUID) -> EnvironmentView:
         """One of the person's environments; missing and foreign ones raise the same NotFound."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             row = await _own(work, environment_id, owner_id)
             return await self._view(work, actor, row)
@@ -71,7 +71,7 @@ class EnvironmentService:
         limit: int = 25,
     ) -> EnvironmentPage:
         """One page of the person's environments. ``limit`` is cut to 100."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         limit = max(1, min(limit, PAGE_LIMIT))
         offset = max(0, offset)
         async with self._database.reading() as work:
@@ -83,7 +83,7 @@ class EnvironmentService:
 
     async def up_now(self, actor: Actor) -> tuple[EnvironmentView, ...]:
         """What runs, launches or stops at the moment."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             rows = await work.environments.occupying(owner_id)
             return await portraits(work, rows, await self._frame(work, actor))
@@ -96,7 +96,7 @@ class EnvironmentService:
         Raises InvalidInput naming the field, NotFound for an unknown application,
         QuotaExceeded at a limit and Conflict when the name is taken.
         """
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.LAUNCH)
         limits = LIMITS[actor.tier]
         name = clean_name(order.name)
         size = _size(order.size)
@@ -180,6 +180,7 @@ class EnvironmentService:
 
     async def rename(self, actor: Actor, environment_id: UUID, name: str) -> EnvironmentView:
         """Change the name. The address stays, since it is in bookmarks and notebooks."""
+        actor.require(Scope.LAUNCH)
         new = clean_name(name)
 
         async def change(asked: _Asked) -> bool:
@@ -234,7 +235,7 @@ class EnvironmentService:
         self, actor: Actor, environment_id: UUID, kind: str, change: _Change, detail: str = ""
     ) -> EnvironmentView:
         """Run ``change`` on the locked row with its activity entry, then ring."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.LAUNCH)
         async with self._database.transaction() as work:
             await work.users.lock(owner_id)
             row = await _own(work, environment_id, owner_id, lock=True)

@@ -110,7 +110,7 @@ class SessionService:
 
     async def mine(self, actor: Actor) -> tuple[SessionView, ...]:
         """The person's sessions that still work, the present one first."""
-        user_id = actor.person()
+        user_id = actor.require_session()
         async with self._database.reading() as work:
             now = await work.now()
             rows = await work.sessions.alive_of(user_id, now, self._idle_since(now))
@@ -119,7 +119,7 @@ class SessionService:
 
     async def end(self, actor: Actor, session_id: UUID) -> None:
         """End one of the person's sessions; raises NotFound for anybody else's."""
-        user_id = actor.person()
+        user_id = actor.require_session()
         async with self._database.transaction() as work:
             found = await work.sessions.by_id(session_id)
             if found is None or found[0].user_id != user_id:
@@ -132,7 +132,7 @@ class SessionService:
 
     async def sign_out(self, actor: Actor) -> None:
         """End the present session."""
-        actor.person()
+        actor.require_session()
         if actor.session_id is not None:
             await self.end(actor, actor.session_id)
 

@@ -22,6 +22,8 @@ DEEDS: dict[str, str] = {
     "signed_out": "signed out",
     "session_ended": "ended a session",
     "profile_changed": "changed the profile",
+    "token_made": "made a token",
+    "token_revoked": "revoked a token",
 }
 # Kind: what happened to the environment by itself, said after its name.
 EVENTS: dict[str, str] = {
@@ -48,6 +50,8 @@ KINDS: dict[str, str] = {
     "opened": "Opened",
     "warned": "Warned of the end",
     "profile_changed": "Profile changed",
+    "token_made": "Token made",
+    "token_revoked": "Token revoked",
 }
 
 
