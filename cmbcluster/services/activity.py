@@ -47,6 +47,22 @@ class ActivityService:
             )
         return ActivityPage(tuple(_view(row, owner_id) for row in rows), total, max(0, offset))
 
+    async def newest(
+        self,
+        actor: Actor,
+        *,
+        before: UUID | None = None,
+        environment_id: UUID | None = None,
+        kind: str = "",
+        limit: int = 25,
+    ) -> tuple[ActivityView, ...]:
+        """The entries before one of them, newest first, for a reader that goes on from where it was."""
+        owner_id = actor.require(Scope.READ)
+        limit = max(1, min(limit, PAGE_LIMIT + 1))
+        async with self._database.reading() as work:
+            rows = await work.activity.before(owner_id, before, limit, environment_id=environment_id, kind=kind)
+        return tuple(_view(row, owner_id) for row in rows)
+
     async def kinds(self, actor: Actor) -> tuple[str, ...]:
         """The kinds that occur in the person's log, for a filter."""
         owner_id = actor.require(Scope.READ)

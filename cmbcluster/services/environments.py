@@ -6,6 +6,8 @@ the activity entry and the check of the limits, and rings for the controller.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -28,11 +30,22 @@ from cmbcluster.domain.sources import (
     check_port,
     check_requirements,
 )
-from cmbcluster.domain.tiers import LIMITS, SIZES, Limits, Size, check_room, check_size, check_uptime
+from cmbcluster.domain.tiers import (
+    LIMITS,
+    SIZES,
+    Limits,
+    Size,
+    check_room,
+    check_size,
+    check_uptime,
+    usual_size,
+    usual_uptime_seconds,
+)
 from cmbcluster.domain.uptime import extended
 from cmbcluster.domain.views import EnvironmentPage, EnvironmentView
 from cmbcluster.errors import Conflict, InvalidInput, NotFound
 from cmbcluster.services.catalogue import enabled_application
+from cmbcluster.services.launch_keys import check_key, keep_key, launched_before
 from cmbcluster.services.portraits import Frame, deadline_of, portraits
 from cmbcluster.services.records import note_activity
 from cmbcluster.services.tokens import new_suffix
@@ -40,6 +53,7 @@ from cmbcluster.settings import Settings
 
 PAGE_LIMIT = 100
 SEARCH_LIMIT = 100
+REFERENCE = re.compile(r"[A-Za-z0-9-]{1,63}")
 NOT_YOURS = ("There is no such environment, or it is not yours.", "Go to Home.")
 
 
@@ -81,6 +95,31 @@ class EnvironmentService:
             views = await portraits(work, rows, await self._frame(work, actor))
         return EnvironmentPage(views, total, offset)
 
+    async def newest(
+        self, actor: Actor, *, before: UUID | None = None, search: str = "", phase: str = "", limit: int = 25
+    ) -> tuple[EnvironmentView, ...]:
+        """The environments made before one of them, newest first, for a reader that goes on from where it was."""
+        owner_id = actor.require(Scope.READ)
+        limit = max(1, min(limit, PAGE_LIMIT + 1))
+        search = search.strip()[:SEARCH_LIMIT]
+        async with self._database.reading() as work:
+            rows = await work.environments.before(owner_id, before, search=search, phase=phase, limit=limit)
+            return await portraits(work, rows, await self._frame(work, actor))
+
+    async def resolve(self, actor: Actor, reference: str) -> UUID:
+        """The id of one of the person's environments by its id, the word of its address, or its name."""
+        owner_id = actor.require(Scope.READ, Scope.LAUNCH)
+        if not REFERENCE.fullmatch(reference):
+            raise NotFound(*NOT_YOURS)
+        async with self._database.reading() as work:
+            rows, row = work.environments, None
+            with contextlib.suppress(ValueError):
+                row = await rows.owned(UUID(reference), owner_id)
+            row = row or await rows.addressed(owner_id, reference) or await rows.named(owner_id, reference)
+        if row is None:
+            raise NotFound(*NOT_YOURS)
+        return row.id
+
     async def up_now(self, actor: Actor) -> tuple[EnvironmentView, ...]:
         """What runs, launches or stops at the moment."""
         owner_id = actor.require(Scope.READ)
@@ -90,30 +129,36 @@ class EnvironmentService:
 
     # ---- asking ----
 
-    async def launch(self, actor: Actor, order: LaunchOrder) -> EnvironmentView:
-        """Ask for a new environment.
+    async def launch(self, actor: Actor, order: LaunchOrder, *, key: str = "") -> EnvironmentView:
+        """Ask for a new environment. The same order with the same ``key`` within a day is the same launch.
 
         Raises InvalidInput naming the field, NotFound for an unknown application,
         QuotaExceeded at a limit and Conflict when the name is taken.
         """
         owner_id = actor.require(Scope.LAUNCH)
         limits = LIMITS[actor.tier]
+        check_key(key)
         name = clean_name(order.name)
-        size = _size(order.size)
-        check_size(limits, size.cpu_millis, size.memory_bytes)
-        check_uptime(limits, order.uptime_seconds)
+        size = _fitting_size(limits, order.size) if order.size is not None else None
+        uptime_seconds = usual_uptime_seconds(limits) if order.uptime_seconds is None else order.uptime_seconds
+        check_uptime(limits, uptime_seconds)
         try:
             async with self._database.transaction() as work:
                 await work.users.lock(owner_id)
                 now = await work.now()
+                if key and (before := await launched_before(work, owner_id, key, order, now)) is not None:
+                    return await self._view(work, actor, before)
                 application = await enabled_application(work, order.application_id)
                 source, program = _made_of(application, order.custom, now.date())
                 await _check_name_free(work, owner_id, name)
                 check_room(limits, *await work.environments.counts(owner_id), adds_kept=True)
+                size = size or usual_size(limits, application.size)
                 row = _new_row(actor, owner_id, name, application.id, source, program, size, limits, now)
-                row.uptime_seconds = order.uptime_seconds
+                row.uptime_seconds = uptime_seconds
                 work.environments.add(row)
                 await work.flush()
+                if key:
+                    keep_key(work, owner_id, key, order, row.id, now)
                 note_activity(work, actor, "launched", now, owner_id=owner_id, environment=row)
                 view = await self._view(work, actor, row)
         except KeyTaken as clash:
@@ -300,6 +345,12 @@ def _size(size_id: str) -> Size:
         if size.id == size_id:
             return size
     raise InvalidInput("size", "There is no such size.", "Choose one of those offered.")
+
+
+def _fitting_size(limits: Limits, size_id: str) -> Size:
+    size = _size(size_id)
+    check_size(limits, size.cpu_millis, size.memory_bytes)
+    return size
 
 
 def _made_of(application: Application, custom: CustomOrder | None, today: date) -> tuple[PythonSource, Program]:
