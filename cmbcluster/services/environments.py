@@ -9,32 +9,19 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database, KeyTaken, Work
-from cmbcluster.db.models import Application, Environment
+from cmbcluster.db.models import Environment
 from cmbcluster.domain.actors import Actor, Scope
-from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, StopReason
-from cmbcluster.domain.naming import clean_name, slug_of
-from cmbcluster.domain.orders import CustomOrder, LaunchOrder
-from cmbcluster.domain.sources import (
-    Program,
-    PythonSource,
-    check_as_of,
-    check_command,
-    check_health_path,
-    check_port,
-    check_requirements,
-)
+from cmbcluster.domain.naming import clean_name
+from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.domain.tiers import (
     LIMITS,
-    SIZES,
-    Limits,
-    Size,
     check_room,
     check_size,
     check_uptime,
@@ -46,9 +33,9 @@ from cmbcluster.domain.views import EnvironmentPage, EnvironmentView
 from cmbcluster.errors import Conflict, InvalidInput, NotFound
 from cmbcluster.services.catalogue import enabled_application
 from cmbcluster.services.launch_keys import check_key, keep_key, launched_before
+from cmbcluster.services.orders import fitting_size, made_of, new_row, size_of
 from cmbcluster.services.portraits import Frame, deadline_of, portraits
 from cmbcluster.services.records import note_activity
-from cmbcluster.services.tokens import new_suffix
 from cmbcluster.settings import Settings
 
 PAGE_LIMIT = 100
@@ -139,7 +126,7 @@ class EnvironmentService:
         limits = LIMITS[actor.tier]
         check_key(key)
         name = clean_name(order.name)
-        size = _fitting_size(limits, order.size) if order.size is not None else None
+        size = fitting_size(limits, order.size) if order.size is not None else None
         uptime_seconds = usual_uptime_seconds(limits) if order.uptime_seconds is None else order.uptime_seconds
         check_uptime(limits, uptime_seconds)
         try:
@@ -149,11 +136,11 @@ class EnvironmentService:
                 if key and (before := await launched_before(work, owner_id, key, order, now)) is not None:
                     return await self._view(work, actor, before)
                 application = await enabled_application(work, order.application_id)
-                source, program = _made_of(application, order.custom, now.date())
+                source, program = made_of(application, order.custom, now.date())
                 await _check_name_free(work, owner_id, name)
                 check_room(limits, *await work.environments.counts(owner_id), adds_kept=True)
                 size = size or usual_size(limits, application.size)
-                row = _new_row(actor, owner_id, name, application.id, source, program, size, limits, now)
+                row = new_row(actor, owner_id, name, application.id, source, program, size, limits, now)
                 row.uptime_seconds = uptime_seconds
                 work.environments.add(row)
                 await work.flush()
@@ -176,7 +163,7 @@ class EnvironmentService:
             if row.phase not in AT_REST or row.desired == Desired.DELETED:
                 raise Conflict("It is not stopped.", "Wait until it has stopped, then start it again.")
             if size:
-                chosen = _size(size)
+                chosen = size_of(size)
                 row.cpu_millis, row.memory_bytes = chosen.cpu_millis, chosen.memory_bytes
             check_size(limits, row.cpu_millis, row.memory_bytes)
             check_uptime(limits, row.uptime_seconds)
@@ -338,69 +325,3 @@ async def _check_name_free(work: Work, owner_id: UUID, name: str) -> None:
 
 def _name_taken(name: str) -> InvalidInput:
     return InvalidInput("name", f"You have an environment called {name} already.", "Choose another name.")
-
-
-def _size(size_id: str) -> Size:
-    for size in SIZES:
-        if size.id == size_id:
-            return size
-    raise InvalidInput("size", "There is no such size.", "Choose one of those offered.")
-
-
-def _fitting_size(limits: Limits, size_id: str) -> Size:
-    size = _size(size_id)
-    check_size(limits, size.cpu_millis, size.memory_bytes)
-    return size
-
-
-def _made_of(application: Application, custom: CustomOrder | None, today: date) -> tuple[PythonSource, Program]:
-    """What will run: the catalogue's entry, or what the person wrote in the form."""
-    if application.source is not None and application.program is not None:
-        return PythonSource.from_dict(application.source), Program.from_dict(application.program)
-    if custom is None:
-        raise InvalidInput(
-            "requirements", "This application needs to know what to run.", "List its packages and start command."
-        )
-    source = PythonSource(
-        requirements=check_requirements(custom.requirements),
-        python=check_wanted_python(custom.python),
-        as_of=check_as_of(custom.as_of, today),
-    )
-    program = Program(
-        command=check_command(custom.command),
-        port=check_port(custom.port),
-        health_path=check_health_path(custom.health_path),
-    )
-    return source, program
-
-
-def _new_row(
-    actor: Actor,
-    owner_id: UUID,
-    name: str,
-    application_id: str,
-    source: PythonSource,
-    program: Program,
-    size: Size,
-    limits: Limits,
-    now: datetime,
-) -> Environment:
-    return Environment(
-        owner_id=owner_id,
-        name=name,
-        slug=slug_of(name, new_suffix()),
-        application_id=application_id,
-        source=asdict(source),
-        program=asdict(program),
-        cpu_millis=size.cpu_millis,
-        memory_bytes=size.memory_bytes,
-        processes=limits.processes,
-        workspace_bytes=limits.workspace_bytes,
-        uptime_seconds=limits.longest_uptime_seconds,
-        created_at=now,
-        desired=Desired.RUNNING.value,
-        asked_at=now,
-        operation_id=actor.operation_id[:64],
-        phase=Phase.QUEUED.value,
-        phase_since=now,
-    )

@@ -13,7 +13,7 @@ import reflex as rx
 from reflex_base.style import set_color_mode
 
 from cmbcluster.domain.actors import Actor
-from cmbcluster.domain.views import LimitsView, PersonView, SessionView
+from cmbcluster.domain.views import LimitsView, PersonView, SessionView, TokenView
 from cmbcluster.errors import NotFound, UserError
 from cmbcluster.web.access import signed_in
 from cmbcluster.web.addresses import asked
@@ -30,6 +30,7 @@ from cmbcluster.web.components.kit import (
     text_input,
 )
 from cmbcluster.web.components.layout import frame
+from cmbcluster.web.components.tokens import TokensState, show_tokens, tokens_tab
 from cmbcluster.web.guard import actor_of
 from cmbcluster.web.js.parts import Form, Kept, Theme, When
 from cmbcluster.web.live import Page, follow
@@ -41,6 +42,7 @@ PATH = "/settings"
 TABS = (
     ("profile", "Profile", "person", "Your name, and what your tier allows."),
     ("appearance", "Appearance", "sun", "Kept in this browser."),
+    ("tokens", "Tokens", "key", "For scripts that act for you, at a terminal or anywhere else."),
     ("sessions", "Sessions", "screen", "Where you are signed in. End what you do not know."),
 )
 
@@ -130,15 +132,24 @@ def _session_id(raw_id: object) -> UUID:
         raise NotFound("There is no such session.", "It may have ended already.") from wrong
 
 
-class SettingsPage(Page[SettingsState, tuple[SessionView, ...]]):
-    """The settings need the sessions beside what the frame asks for."""
+@dataclass(frozen=True)
+class Access:
+    """Where and with what the person gets in."""
 
-    async def gather(self, actor: Actor) -> tuple[SessionView, ...]:
-        return await parts().sessions.mine(actor)
+    sessions: tuple[SessionView, ...]
+    tokens: tuple[TokenView, ...]
 
-    async def show(self, state: SettingsState, facts: tuple[SessionView, ...]) -> None:
+
+class SettingsPage(Page[SettingsState, Access]):
+    """The settings need the sessions and tokens beside what the frame asks for."""
+
+    async def gather(self, actor: Actor) -> Access:
+        return Access(await parts().sessions.mine(actor), await parts().api_tokens.mine(actor))
+
+    async def show(self, state: SettingsState, facts: Access) -> None:
         state.profile = profile(self.base.person, self.base.limits)
-        state.sessions = [session_row(view) for view in facts]
+        state.sessions = [session_row(view) for view in facts.sessions]
+        show_tokens(await state.get_state(TokensState), facts.tokens, self.base.person)
         state.ready = True
 
 
@@ -287,7 +298,9 @@ def settings_page() -> rx.Component:
 
     title = rx.match(S.tab, *[(key, name) for key, name, *_ in TABS], "Profile")
     says = rx.match(S.tab, *[(key, text_) for key, _, _, text_ in TABS], "")
-    body = rx.match(S.tab, ("appearance", _appearance()), ("sessions", _sessions()), _profile())
+    body = rx.match(
+        S.tab, ("appearance", _appearance()), ("tokens", tokens_tab()), ("sessions", _sessions()), _profile()
+    )
     return frame(
         rx.el.div(
             rx.el.nav(
