@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
@@ -9,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cmbcluster.plain.frame import HEADERS, Act, document
+
+_CODE = re.compile(r"`([^`]*)`")
 
 
 def page(request: Request, api: dict[str, Any]) -> Response:
@@ -56,7 +59,7 @@ def _way(base: str, path: str, method: str, operation: dict[str, Any]) -> str:
     scope = escape(str(operation.get("x-scope", "")))
     return (
         f"<section><h3><b>{escape(method.upper())}</b> <code>{escape(base + path)}</code></h3>"
-        f"<p>{escape(operation.get('description', ''))}</p>"
+        f"<p>{_words(operation.get('description', ''))}</p>"
         f'<p class="sm">Scope <code>{scope}</code> · answers {answers}</p>{_table(rows)}</section>'
     )
 
@@ -69,17 +72,22 @@ def _shape(name: str, schema: dict[str, Any]) -> str:
     ]
     if not rows:
         rows = [(", ".join(map(str, schema.get("enum", ()))), "", _kind(schema), "")]
-    return f"<section><h3>{escape(name)}</h3><p>{escape(schema.get('description', ''))}</p>{_table(rows)}</section>"
+    return f"<section><h3>{escape(name)}</h3><p>{_words(schema.get('description', ''))}</p>{_table(rows)}</section>"
 
 
 def _table(rows: list[tuple[str, str, str, str]]) -> str:
     if not rows:
         return ""
     lines = "".join(
-        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td><td>{escape(place)}</td><td>{escape(says)}</td></tr>"
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td><td>{escape(place)}</td><td>{_words(says)}</td></tr>"
         for name, place, kind, says in rows
     )
     return f'<div class="scroll" tabindex="0"><table>{lines}</table></div>'
+
+
+def _words(text: str) -> str:
+    """A sentence; what stands between backticks is code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _kind(schema: dict[str, Any]) -> str:

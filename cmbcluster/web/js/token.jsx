@@ -53,7 +53,7 @@ export function TokenMaker({ scopes = [] }) {
         <select id="f-token-expiry" name="expiry" className="inp" defaultValue="90">{LIFETIMES.map(([value, text]) => <option key={text} value={value}>{text}</option>)}</select><Wrong id="token-expiry-error" text={errors.expiry} /></div>
     </div>
     <fieldset aria-describedby={errors.scopes ? "token-scopes-error" : undefined}><legend className="lab">What it may do</legend>
-      <div className="stack gap10">{scopes.map((s) => <label className="pick" key={s.value}><input type="checkbox" name="scopes" value={s.value} defaultChecked={s.on} /><div><b>{s.name}</b><span>{s.says}</span></div></label>)}</div>
+      <div>{scopes.map((s) => <label className="pick" key={s.value}><input type="checkbox" name="scopes" value={s.value} defaultChecked={s.on} /><div><b>{s.name}</b><span>{s.says}</span></div></label>)}</div>
       <div className="field mt6"><Wrong id="token-scopes-error" text={errors.scopes} /></div></fieldset>
     <div><button className="btn go" type="submit" aria-disabled={busy}><Icon name="key" />Make token</button></div>
   </form>;
