@@ -7,6 +7,7 @@
     │   ├── NotSignedIn
     │   ├── QuotaExceeded
     │   ├── Conflict         somebody or something was there first
+    │   ├── TooManyRequests  more often than the platform takes; carries the seconds to wait
     │   └── InvalidInput     carries the field it is about
     ├── DependencyError      something we rely on did not answer; retryable or not
     │   ├── RuntimeUnavailable
@@ -72,6 +73,17 @@ class Conflict(UserError):
     """The object changed, or something else holds what was asked for."""
 
     status = 409
+
+
+class TooManyRequests(UserError):
+    """Asked more often than the platform takes. ``retry_after_seconds`` says how long to wait."""
+
+    status = 429
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        wait = f"{retry_after_seconds} s" if retry_after_seconds < 120 else f"{-(-retry_after_seconds // 60)} min"
+        super().__init__("That was too often in a short time.", f"Try again in {wait}.")
 
 
 class InvalidInput(UserError):

@@ -25,6 +25,7 @@ from cmbcluster.errors import StartRefused
 PREFIX = "CMB_"
 ENV_FILE = ".env"
 HOST_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
+SESSION_COOKIE = "cmb_session"
 SYSTEM_DATA_DIR = Path("/var/lib/cmbcluster")
 
 
@@ -71,8 +72,14 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     session_idle_seconds: int = Field(1800, ge=60, description="A session ends after this long without activity.")
     session_absolute_seconds: int = Field(43200, ge=300, description="A session ends after this long in any case.")
+    session_renewal_seconds: int = Field(
+        600, ge=60, le=3600, description="Life of the signed token in the browser's cookie; it is renewed in silence."
+    )
     session_cache_seconds: float = Field(
         2.0, ge=0, le=10, description="How long an answer about a session may be reused."
+    )
+    sign_ins_per_minute: int = Field(
+        60, ge=1, le=100_000, description="How often one address may try to sign in within a minute."
     )
     gate_code_seconds: int = Field(60, ge=5, le=300, description="Life of the one-time code that opens an environment.")
     environment_cookie_seconds: int = Field(
@@ -124,6 +131,11 @@ class Settings(BaseSettings):
     def public_url(self) -> str:
         """Absolute URL of the dashboard, without a slash at the end."""
         return f"http://{self.host}" if self.port == 80 else f"http://{self.host}:{self.port}"
+
+    @property
+    def session_cookie(self) -> str:
+        """Name of the dashboard's cookie. Browsers let nobody but this very host set the strict one."""
+        return f"__Host-{SESSION_COOKIE}" if self.public_url.startswith("https:") else SESSION_COOKIE
 
     def environment_host(self, slug: str) -> str:
         """Host (with port) of an environment."""

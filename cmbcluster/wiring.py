@@ -6,8 +6,6 @@ Everything above takes what it needs from ``parts()``. Nothing here decides anyt
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.bus.port import Bus
 from cmbcluster.catalogue.schema import load_seed
+from cmbcluster.crypto.keyring import Keyring
 from cmbcluster.db.database import Database
 from cmbcluster.domain.actors import SYSTEM
 from cmbcluster.identity.development import DevelopmentIdentity
@@ -33,10 +32,9 @@ from cmbcluster.services.api_tokens import ApiTokenService
 from cmbcluster.services.catalogue import CatalogueService
 from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.insights import InsightService
+from cmbcluster.services.rates import RateService
 from cmbcluster.services.sessions import SessionService
 from cmbcluster.settings import Settings
-
-KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ class Parts:
     notices: NoticeService
     insights: InsightService
     access: AccessService
+    rates: RateService
 
     @property
     def people(self) -> tuple[Person, ...]:
@@ -78,11 +77,18 @@ def parts() -> Parts:
 
 
 def build_parts(
-    settings: Settings, database: Database, bus: Bus, runtime: Runtime, insight: Insight, resolver: Resolver, key: bytes
+    settings: Settings,
+    database: Database,
+    bus: Bus,
+    runtime: Runtime,
+    insight: Insight,
+    resolver: Resolver,
+    keyring: Keyring,
 ) -> Parts:
     """The services over given adapters; tests give fakes here."""
-    sessions = SessionService(database, bus, settings)
-    api_tokens = ApiTokenService(database, bus, settings)
+    sessions = SessionService(database, bus, settings, keyring)
+    rates = RateService(settings)
+    api_tokens = ApiTokenService(database, bus, settings, rates)
     return Parts(
         settings=settings,
         database=database,
@@ -95,11 +101,12 @@ def build_parts(
         sessions=sessions,
         api_tokens=api_tokens,
         catalogue=CatalogueService(database),
-        environments=EnvironmentService(database, bus, settings),
+        environments=EnvironmentService(database, bus, settings, rates),
         activity=ActivityService(database),
         notices=NoticeService(database, bus),
         insights=InsightService(database, insight),
-        access=AccessService(database, bus, settings, sessions, api_tokens, key),
+        access=AccessService(database, bus, settings, sessions, api_tokens, keyring),
+        rates=rates,
     )
 
 
@@ -124,8 +131,8 @@ async def _open_services(settings: Settings, runtime: Runtime, insight: Insight,
         await asyncio.to_thread((settings.data_dir / "cmbcluster.db").touch, 0o600)
     database = Database(settings.sqlalchemy_url)
     await database.migrate()
-    key = await asyncio.to_thread(_environment_cookie_key, settings.data_dir / "keys" / "environment-cookie")
-    made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, key)
+    keyring = await asyncio.to_thread(Keyring.of_file, keyring_path(settings))
+    made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, keyring)
     await made.catalogue.seed(SYSTEM, load_seed())
     return made
 
@@ -212,14 +219,11 @@ async def _forget_on_rings(made: Parts) -> None:
             made.access.forget_passes()
 
 
-def _environment_cookie_key(path: Path) -> bytes:
-    """The key that signs environments' cookies, made at the first start and kept private."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        key = secrets.token_bytes(KEY_BYTES)
-        file.write(key)
-    return key
+def keyring_path(settings: Settings) -> Path:
+    """The file of the keys that sign sessions' and environments' tokens."""
+    return settings.data_dir / "keys" / "tokens.json"
+
+
+def rotate_token_keys(settings: Settings) -> int:
+    """Sign with a new key from now on; returns how many keys still verify. For the operator's terminal."""
+    return Keyring.of_file(keyring_path(settings)).rotate()

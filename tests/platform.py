@@ -19,6 +19,7 @@ from cmbcluster.controller.checkpoints import Probe, reach_nothing
 from cmbcluster.controller.reconciler import Reconciler
 from cmbcluster.controller.recorder import Recorder
 from cmbcluster.controller.resolutions import Resolutions
+from cmbcluster.crypto.keyring import Keyring
 from cmbcluster.db.database import Database
 from cmbcluster.db.models import Application
 from cmbcluster.domain.actors import Actor
@@ -31,7 +32,7 @@ from tests.fakes.resolver import FakeResolver
 from tests.fakes.runtime import FakeRuntime
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-KEY = b"k" * 32
+KEYRING = Keyring((("test", b"k" * 32),))
 
 
 @dataclass
@@ -127,7 +128,7 @@ async def open_platform(folder: Path) -> AsyncIterator[Platform]:
     database = Database(settings.sqlalchemy_url, clock)
     await database.migrate()
     bus, runtime, resolver = MemoryBus(), FakeRuntime(now=clock), FakeResolver()
-    parts = build_parts(settings, database, bus, runtime, runtime, resolver, KEY)
+    parts = build_parts(settings, database, bus, runtime, runtime, resolver, KEYRING)
     async with database.transaction() as work:
         work.applications.add(_application("tiny", {"requirements": ["tiny"], "python": "3.11"}))
         work.applications.add(_application("custom", None))

@@ -12,7 +12,7 @@ from cmbcluster.settings import Settings, example_file, load_settings, setting_l
 
 ROOT = Path(__file__).parent.parent
 # A number of these says in its name what it counts.
-UNITS = ("_seconds", "_bytes", "_workers", "_once", "port")
+UNITS = ("_seconds", "_bytes", "_workers", "_once", "_per_minute", "port")
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,7 @@ from cmbcluster.edge.rooms import EdgeRooms, close_rooms, open_rooms
 from cmbcluster.edge.servers import SocketServer
 from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy, script_hashes
+from cmbcluster.http.session_cookie import SessionCookies
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import close_parts, open_parts, parts
 
@@ -116,7 +117,7 @@ def _web_application(frontend: Frontend, settings: Settings) -> ASGIApp:
     reflex_application: ASGIApp = module.app()
     _take_over_logging()
     policy = content_security_policy(settings.public_url, script_hashes(frontend.client))
-    return Shell(reflex_application, settings.public_url, policy)
+    return Shell(SessionCookies(reflex_application, settings), settings.public_url, policy)
 
 
 def _take_over_logging() -> None:

@@ -30,14 +30,20 @@ class User(SQLModel, table=True):
 
 
 class Session(SQLModel, table=True):
-    """A sign-in. The row is the only authority; the browser holds a token whose hash is here."""
+    """A sign-in. The row is the only authority; the browser holds a signed token that names it.
+
+    ``serial`` counts the tokens made for it: an expired one is renewed only when it is the
+    newest, so that a copy of an older one gives itself away. ``serial_seen`` says whether the
+    newest has come back from the browser yet.
+    """
 
     __tablename__ = "sessions"
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     user_id: UUID = Field(foreign_key="users.id", index=True)
-    token_prefix: str = Field(max_length=16)
-    token_sha256: str = Field(max_length=64, unique=True)
+    serial: int = 1
+    serial_seen: bool = False
+    serial_made_at: datetime = Field(sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_seen_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime)

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import update
+from sqlalchemy.engine import CursorResult
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -55,15 +56,6 @@ class Sessions:
         """Keep a new session."""
         self._session.add(row)
 
-    async def by_hash(self, token_sha256: str) -> tuple[Session, User] | None:
-        """A session and its user by the hash of its token, ended or not."""
-        found = await self._session.exec(
-            select(Session, User)
-            .join(User, col(User.id) == col(Session.user_id))
-            .where(Session.token_sha256 == token_sha256)
-        )
-        return found.first()
-
     async def by_id(self, session_id: UUID) -> tuple[Session, User] | None:
         """A session and its user, ended or not."""
         found = await self._session.exec(
@@ -92,6 +84,32 @@ class Sessions:
             .where(col(Session.id) == session_id, col(Session.last_seen_at) < now)
             .values(last_seen_at=now)
         )
+
+    async def saw_serial(self, session_id: UUID, serial: int) -> None:
+        """Remember that the newest token came back from the browser."""
+        await self._session.exec(
+            update(Session).where(col(Session.id) == session_id, col(Session.serial) == serial).values(serial_seen=True)
+        )
+
+    async def next_serial(self, session_id: UUID, serial: int, now: datetime) -> bool:
+        """Count a new token in place of ``serial``; False when somebody else was quicker."""
+        result = await self._session.exec(
+            update(Session)
+            .where(col(Session.id) == session_id, col(Session.serial) == serial)
+            .values(serial=serial + 1, serial_seen=False, serial_made_at=now)
+        )
+        return isinstance(result, CursorResult) and result.rowcount == 1
+
+    async def end_all_of(self, user_id: UUID, now: datetime) -> tuple[UUID, ...]:
+        """End every session of a person; returns those that had not ended."""
+        open_ones = await self._session.exec(
+            select(Session.id).where(Session.user_id == user_id, col(Session.ended_at).is_(None))
+        )
+        ended = tuple(open_ones.all())
+        await self._session.exec(
+            update(Session).where(col(Session.user_id) == user_id, col(Session.ended_at).is_(None)).values(ended_at=now)
+        )
+        return ended
 
     async def end(self, session_id: UUID, now: datetime) -> None:
         """End one session; ending it again changes nothing."""

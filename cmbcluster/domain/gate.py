@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cmbcluster.domain.views import EnvironmentView
+from cmbcluster.settings import SESSION_COOKIE
 
+__all__ = ["ENVIRONMENT_COOKIE", "SESSION_COOKIE", "GateAnswer", "Verdict"]
 ENVIRONMENT_COOKIE = "cmb_environment"
-SESSION_COOKIE = "cmb_session"
 
 
 class Verdict(StrEnum):

@@ -59,6 +59,15 @@ class TokenView:
 
 
 @dataclass(frozen=True)
+class StandingView:
+    """When a session ends by itself: ``ends_at`` unless the person does something, ``latest_at`` in any case."""
+
+    ends_at: datetime
+    latest_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True)
 class ApplicationView:
     """An entry of the catalogue.
 

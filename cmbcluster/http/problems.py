@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from cmbcluster.errors import DependencyError, InvalidInput, UserError
+from cmbcluster.errors import DependencyError, InvalidInput, TooManyRequests, UserError
 from cmbcluster.http.operation import operation_id_of
 
 logger = structlog.get_logger(__name__)
@@ -52,7 +52,8 @@ async def user_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, UserError):
         raise error
     field = error.field if isinstance(error, InvalidInput) else ""
-    return problem(request, error.status, error.what, error.then, code=_code(error), field=field)
+    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, TooManyRequests) else None
+    return problem(request, error.status, error.what, error.then, code=_code(error), field=field, headers=headers)
 
 
 def _code(error: UserError) -> str:

@@ -41,6 +41,7 @@ class Way:
     permission: Permission
     endpoint: Endpoint
     changes: bool = False  # A GET that changes something is declared here, with its reason beside it.
+    quiet: bool = False  # Pages ask it by themselves, so asking is no activity of the person.
 
 
 async def health(request: Request) -> Response:
@@ -61,6 +62,8 @@ WAYS: tuple[Way, ...] = (
     Way("/healthz", "GET", Permission.PUBLIC, health),
     Way("/auth/development", "POST", Permission.PUBLIC, signing.sign_in_development, changes=True),
     Way("/auth/sign-out", "POST", Permission.PUBLIC, signing.sign_out, changes=True),
+    Way("/auth/standing", "GET", Permission.SIGNED_IN, signing.standing, quiet=True),
+    Way("/auth/standing", "POST", Permission.SIGNED_IN, signing.standing, changes=True),
     # Makes a one-time code that is worthless without the person's own session.
     Way("/open/{environment}", "GET", Permission.PUBLIC, signing.open_environment, changes=True),
     Way("/api/environments/{environment_id:uuid}/log", "GET", Permission.SIGNED_IN, exports.environment_log),
@@ -82,7 +85,7 @@ def _guarded(way: Way) -> Endpoint:
         return way.endpoint
 
     async def only_signed_in(request: Request) -> Response:
-        await actor_of(request)
+        await actor_of(request, touch=not way.quiet)
         return await way.endpoint(request)
 
     return only_signed_in

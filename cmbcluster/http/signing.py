@@ -12,13 +12,14 @@ from urllib.parse import parse_qs, quote
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from cmbcluster.domain.gate import SESSION_COOKIE
-from cmbcluster.errors import InvalidInput, NotFound, UserError
-from cmbcluster.http.actors import actor_or_none, client_address
+from cmbcluster.errors import InvalidInput, NotFound, TooManyRequests, UserError
+from cmbcluster.http.actors import actor_of, actor_or_none, client_address, visitor
+from cmbcluster.http.session_cookie import delete_session_cookie, set_session_cookie
 from cmbcluster.http.texts import browser_words, own_path
 from cmbcluster.plain.frame import HEADERS, Act, document
+from cmbcluster.services.rates import Limited
 from cmbcluster.wiring import parts
 
 logger = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ async def sign_in_development(request: Request) -> Response:
     here = parts()
     if here.settings.identity != "development":
         raise HTTPException(404)
+    await here.rates.check(visitor(request), Limited.SIGN_IN)
     form = await _form(request)
     identity = here.identity.sign_in(form.get("person", ""))
     previous = await actor_or_none(request)
@@ -51,16 +53,13 @@ async def sign_in_development(request: Request) -> Response:
     if previous is not None:
         # The cookie is about to be overwritten; its session would stay open with nobody to end it.
         await here.sessions.sign_out(previous)
-    response = RedirectResponse(own_path(form.get("next", "")), 303)
-    response.set_cookie(
-        SESSION_COOKIE,
-        token,
-        max_age=here.settings.session_absolute_seconds,
-        path="/",
-        httponly=True,
-        samesite="lax",
-        secure=here.settings.public_url.startswith("https:"),
-    )
+    return signed_in_response(token, form.get("next", ""))
+
+
+def signed_in_response(token: str, wanted: str) -> Response:
+    """To the page somebody wanted, with the session's token in its cookie."""
+    response = RedirectResponse(own_path(wanted), 303)
+    set_session_cookie(response, token, parts().settings)
     return response
 
 
@@ -70,8 +69,22 @@ async def sign_out(request: Request) -> Response:
     if actor is not None:
         await parts().sessions.sign_out(actor)
     response = RedirectResponse("/", 303, headers={"Clear-Site-Data": '"cookies"'})
-    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
+    delete_session_cookie(response, parts().settings)
     return response
+
+
+async def standing(request: Request) -> Response:
+    """When the session would end by itself. Asking is no activity; saying so (POST) is."""
+    here = request.method == "POST"
+    actor = await actor_of(request, touch=here)
+    sessions = parts().sessions
+    view = await (sessions.stay(actor) if here else sessions.standing(actor))
+    return JSONResponse(
+        {
+            "ends_in_seconds": round((view.ends_at - view.now).total_seconds(), 1),
+            "latest_in_seconds": round((view.latest_at - view.now).total_seconds(), 1),
+        }
+    )
 
 
 async def open_environment(request: Request) -> Response:
@@ -84,8 +97,9 @@ async def open_environment(request: Request) -> Response:
     if actor is None:
         return RedirectResponse("/?next=" + quote(f"/open/{quote(wanted, safe='')}", safe=""), 303)
     try:
+        await parts().rates.check(actor, Limited.OPEN)
         address = await parts().access.mint(actor, wanted)
-    except NotFound as refusal:
+    except (NotFound, TooManyRequests) as refusal:
         return _sorry(request, refusal)
     return RedirectResponse(address, 303, headers={"Referrer-Policy": "no-referrer"})
 

@@ -29,7 +29,7 @@ async def while_signed_in(
 
     async def lives() -> bool:
         # Looking is no activity of the person.
-        return await parts().sessions.find(token, touch=False) is not None
+        return await parts().sessions.find(token, touch=False, opened=True) is not None
 
     async with contextlib.aclosing(
         while_alive(items, f"session:{actor.session_id}", lives, ask_again_seconds)

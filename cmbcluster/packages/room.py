@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess  # the probe runs the real tools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ import psutil
 
 from cmbcluster.packages.account import Account, blocked_at, may
 from cmbcluster.packages.own_network import NETWORK, tool_path, within
+from cmbcluster.packages.probing import complaint_of
 
-PROBE_SECONDS = 15.0
 # No namespaces inside the namespace: most ways out of a kernel begin there.
 NO_NESTING: tuple[str, ...] = ("--disable-userns",)
 # Fresh and empty each time; mounted first, so that a build below one of them stays visible.
@@ -121,9 +120,10 @@ def probe_room(account: Account) -> Room:
         return Room()
     for nesting in (NO_NESTING, ()):
         words = [bwrap, *_CLOSED, *nesting, *PRIVATE, *(word for row in system for word in row), "--", true]
-        if not _works(words, account):
+        if complaint_of(words, account) is not None:
             continue
-        own_network = bool(pasta) and _works([pasta, *NETWORK, "-t", "none", "--", *words], account)
+        in_own_network = [pasta, *NETWORK, "-t", "none", "--", *words]
+        own_network = bool(pasta) and complaint_of(in_own_network, account) is None
         return Room(bwrap, pasta if own_network else "", ip, system, nesting)
     return Room()
 
@@ -164,22 +164,3 @@ def proxies(environment: Mapping[str, str]) -> list[str]:
         value for name, value in environment.items() if name.lower().endswith("_proxy") and name.lower() != "no_proxy"
     ]
     return [value if "://" in value else f"http://{value}" for value in found if value]
-
-
-def _works(command: Sequence[str], account: Account) -> bool:
-    try:
-        done = subprocess.run(  # noqa: S603 — our own constant words
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            cwd="/",
-            timeout=PROBE_SECONDS,
-            check=False,
-            start_new_session=True,
-            user=account.uid if account.changes else None,
-            group=account.gid if account.changes else None,
-            extra_groups=[] if account.changes else None,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0

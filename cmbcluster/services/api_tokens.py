@@ -22,6 +22,7 @@ from cmbcluster.domain.naming import clean_label
 from cmbcluster.domain.tokens import LIFETIMES_DAYS, SHOWN_CHARACTERS, looks_right, token_of
 from cmbcluster.domain.views import TokenView
 from cmbcluster.errors import InvalidInput, NotFound, QuotaExceeded
+from cmbcluster.services.rates import Limited, RateService
 from cmbcluster.services.records import note_activity
 from cmbcluster.services.tokens import sha256_hex
 from cmbcluster.settings import Settings
@@ -50,10 +51,11 @@ class _Answer:
 class ApiTokenService:
     """Making, listing and revoking tokens, and finding out whose they are."""
 
-    def __init__(self, database: Database, bus: Bus, settings: Settings) -> None:
+    def __init__(self, database: Database, bus: Bus, settings: Settings, rates: RateService) -> None:
         self._database = database
         self._bus = bus
         self._settings = settings
+        self._rates = rates
         self._answers: dict[str, _Answer] = {}
         self._changes = 0
 
@@ -63,6 +65,7 @@ class ApiTokenService:
         Raises InvalidInput naming the field and QuotaExceeded at the limit.
         """
         user_id = actor.require_session()
+        await self._rates.check(actor, Limited.MAKE_TOKEN)
         clean = clean_label(name, NAME_LIMIT, "Type what it is for, such as laptop or nightly run.")
         granted = _scopes(actor, scopes)
         if lifetime_days is not None and lifetime_days not in LIFETIMES_DAYS:

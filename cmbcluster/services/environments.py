@@ -35,6 +35,7 @@ from cmbcluster.services.catalogue import enabled_application
 from cmbcluster.services.launch_keys import check_key, keep_key, launched_before
 from cmbcluster.services.orders import fitting_size, made_of, new_row, size_of
 from cmbcluster.services.portraits import Frame, deadline_of, portraits
+from cmbcluster.services.rates import Limited, RateService
 from cmbcluster.services.records import note_activity
 from cmbcluster.settings import Settings
 
@@ -47,10 +48,11 @@ NOT_YOURS = ("There is no such environment, or it is not yours.", "Go to Home.")
 class EnvironmentService:
     """Launching, stopping, starting, extending, renaming, updating and deleting."""
 
-    def __init__(self, database: Database, bus: Bus, settings: Settings) -> None:
+    def __init__(self, database: Database, bus: Bus, settings: Settings, rates: RateService) -> None:
         self._database = database
         self._bus = bus
         self._settings = settings
+        self._rates = rates
 
     # ---- reading ----
 
@@ -123,6 +125,7 @@ class EnvironmentService:
         QuotaExceeded at a limit and Conflict when the name is taken.
         """
         owner_id = actor.require(Scope.LAUNCH)
+        await self._rates.check(actor, Limited.LAUNCH)
         limits = LIMITS[actor.tier]
         check_key(key)
         name = clean_name(order.name)
@@ -157,6 +160,7 @@ class EnvironmentService:
     async def start(self, actor: Actor, environment_id: UUID, *, size: str = "") -> EnvironmentView:
         """Ask to start again what is at rest, with the same packages; ``size`` may differ."""
         limits = LIMITS[actor.tier]
+        await self._rates.check(actor, Limited.LAUNCH)
 
         async def change(asked: _Asked) -> bool:
             row = asked.row

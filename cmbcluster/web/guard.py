@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import reflex as rx
 from reflex.event import Event
@@ -55,7 +55,8 @@ async def find_actor(state: BaseState, *, touch: bool = True) -> Actor | None:
     token = session_token(state)
     if not token:
         return None
-    actor = await parts().sessions.find(token, touch=touch)
+    # It was admitted with the handshake; its own minutes may be over while the socket stays.
+    actor = await parts().sessions.find(token, touch=touch, opened=True)
     return None if actor is None else dataclasses.replace(actor, operation_id=secrets.token_hex(8))
 
 
@@ -67,14 +68,15 @@ async def actor_of(state: BaseState) -> Actor:
     return actor
 
 
-def sign_in_path(path: str) -> str:
+def sign_in_path(path: str, *, ended: bool = False) -> str:
     """Where a signed-out visitor of ``path`` is sent, so that signing in brings them back."""
-    if not path.startswith("/") or path.startswith("//") or path == "/" or len(path) > 500:
-        return "/"
-    return "/?next=" + quote(path, safe="")
+    told = {"ended": "1"} if ended else {}
+    if path.startswith("/") and not path.startswith("//") and path != "/" and len(path) <= 500:
+        told["next"] = path
+    return f"/?{urlencode(told, quote_via=quote, safe='')}" if told else "/"
 
 
-def _asked_for(state: BaseState) -> str:
+def asked_for(state: BaseState) -> str:
     """The page a tab is on, with what its address asks for."""
     url = state.router.url
     path = str(url.path).rstrip("/") or "/"
@@ -102,7 +104,7 @@ class Guard(rx.Middleware):
         if mark == PUBLIC:
             return None
         if actor is None:
-            return StateUpdate(events=Event.from_event_type(rx.redirect(sign_in_path(_asked_for(root)))))
+            return StateUpdate(events=Event.from_event_type(rx.redirect(sign_in_path(asked_for(root)))))
         if mark == SIGNED_IN or mark == f"role:{actor.role}":
             return None
         return StateUpdate()

@@ -30,12 +30,14 @@ EVENTS: dict[str, str] = {
     "running": "began running",
     "stopped": "stopped",
     "failed": "failed",
+    "session_copied": "A session ended, because an old copy of its token was used",
     "warned": "was near its end",
 }
 KINDS: dict[str, str] = {
     "signed_in": "Signed in",
     "signed_out": "Signed out",
     "session_ended": "Session ended",
+    "session_copied": "Session ended: its token was copied",
     "launched": "Launched",
     "started": "Started again",
     "running": "Began running",

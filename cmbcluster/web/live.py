@@ -20,7 +20,7 @@ import reflex as rx
 from cmbcluster.bus.port import Ring
 from cmbcluster.domain.actors import Actor
 from cmbcluster.errors import DependencyError, UserError
-from cmbcluster.web.guard import actor_of, find_actor, session_token
+from cmbcluster.web.guard import actor_of, asked_for, find_actor, session_token, sign_in_path
 from cmbcluster.web.shell import Base, Shell, show_shell
 from cmbcluster.wiring import parts
 
@@ -188,7 +188,7 @@ async def follow(state: StateT, page: Page[StateT, Any]) -> Any:
                     await page.tick(state, watch.actor)
             else:
                 await _look(state, page, watch)
-    return rx.redirect("/") if watch.signed_out else None
+    return rx.redirect(sign_in_path(asked_for(state), ended=True)) if watch.signed_out else None
 
 
 async def _look(state: StateT, page: Page[StateT, Any], watch: Watch) -> None:

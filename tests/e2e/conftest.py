@@ -55,10 +55,10 @@ def with_tools() -> dict[str, str]:
     return {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
 
 
-def start_platform(data: Path, port: int) -> Running:
-    """Run ``cmbcluster up`` and wait until it says that it is ready."""
+def start_platform(data: Path, port: int, **more: str) -> Running:
+    """Run ``cmbcluster up`` (``more`` are settings) and wait until it says that it is ready."""
     settings = {"CMB_DATA_DIR": str(data), "CMB_PORT": str(port), "CMB_LOCAL_STOP_GRACE_SECONDS": "3"}
-    environment = {**with_tools(), **settings}
+    environment = {**with_tools(), **settings, **more}
     log = data / "up-output.txt"
     with log.open("ab") as output:
         process = subprocess.Popen(

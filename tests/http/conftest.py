@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy
 from cmbcluster.http.routes import build_routes
+from cmbcluster.http.session_cookie import SessionCookies
 from cmbcluster.wiring import set_parts
 from tests.platform import Platform
 
@@ -47,7 +48,7 @@ async def site(platform: Platform) -> AsyncIterator[Site]:
     """The routes over the test platform."""
     set_parts(platform.parts)
     routes = build_routes()
-    app = Shell(routes, HOME, content_security_policy(HOME, ("sha256-abc=",)))
+    app = Shell(SessionCookies(routes, platform.parts.settings), HOME, content_security_policy(HOME, ("sha256-abc=",)))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url=HOME) as client:
         yield Site(platform, routes, app, client)

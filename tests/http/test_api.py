@@ -12,6 +12,7 @@ import pytest
 
 from cmbcluster.domain.actors import Scope
 from cmbcluster.domain.gate import SESSION_COOKIE
+from cmbcluster.domain.tokens import token_of
 from cmbcluster.http import standing
 from cmbcluster.http.api.table import API_WAYS, BASE, ApiWay
 from tests.http.conftest import HOME, Site
@@ -326,3 +327,16 @@ async def test_a_get_changes_nothing_but_the_last_use(site: Site) -> None:
             path = address(way, view.id) + ("?timeout_seconds=0" if way.path.endswith("wait") else "")
             assert (await site.client.get(path, headers=headers)).status_code == 200, path
     assert await digest(site) == before
+
+
+async def test_guessing_and_asking_without_end_are_refused_with_the_time_to_wait(site: Site) -> None:
+    for shown, most in ({"Authorization": f"Bearer {token_of(1)}"}, 40), (await site.token(), 700):
+        for _ in range(most):
+            answer = await site.client.get(f"{BASE}/me", headers=shown)
+            if answer.status_code == 429:
+                break
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.json()["code"] == "too_many_requests"
+    # Somebody who guesses at the same address does not lock the others out.
+    assert (await site.client.get(f"{BASE}/me", headers=await site.token("ada"))).status_code == 200

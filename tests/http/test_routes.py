@@ -99,7 +99,7 @@ async def test_sign_in_sets_a_private_cookie_and_out_ends_it(site: Site) -> None
     assert entered.headers["location"] == "/catalogue?x=1"
     cookie = entered.headers["set-cookie"]
     assert cookie.startswith(f"{SESSION_COOKIE}=")
-    for part in ("HttpOnly", "SameSite=lax", "Path=/", "Max-Age=43200"):
+    for part in ("HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=43200"):
         assert part in cookie
     assert "domain" not in cookie.lower()
     token = cookie.partition("=")[2].partition(";")[0]
@@ -290,3 +290,12 @@ async def test_answers_with_a_persons_data_are_not_kept(site: Site) -> None:
     ]
     assert [answer.headers["cache-control"] for answer in answers] == ["no-store"] * 3
     assert all(HOME not in answer.headers.get("access-control-allow-origin", "") for answer in answers)
+
+
+async def test_too_many_sign_ins_from_an_address_are_put_off(site: Site) -> None:
+    for _ in range(60):
+        assert (await site.sign_in("ada")).status_code == 303
+    answer = await site.sign_in("ada")
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["retry-after"]) <= 60
+    assert answer.json()["title"] == "That was too often in a short time."

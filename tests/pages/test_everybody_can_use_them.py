@@ -14,7 +14,7 @@ def open_scene(page: Page, url: str, shot: Shot) -> None:
     """Go there and wait until the page shows what it is about."""
     page.goto(url + shot.path)
     expect(page.locator("h1").first).to_be_visible()
-    page.wait_for_function("document.querySelectorAll('.skel').length === 0")
+    expect(page.locator(".skel")).to_have_count(0)
     for pressed in shot.press:
         page.keyboard.press(pressed)
         page.wait_for_timeout(120)

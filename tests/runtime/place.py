@@ -118,8 +118,9 @@ def settings_for(data: Path, **changes: object) -> Settings:
 def left_over(data: Path) -> list[str]:
     """Processes, mounts and control groups that name the data folder's environments."""
     found = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        words = " ".join(process.info["cmdline"] or ())
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        # A supervisor shows its run by the folder it works in.
+        words = " ".join([*(process.info["cmdline"] or ()), "in", process.info["cwd"] or ""])
         if f"{data}/environments" in words or f"{data}/builds" in words:
             found.append(f"process {process.info['pid']}: {words[:120]}")
     found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(data) in line]

@@ -130,9 +130,14 @@ async def test_a_network_that_cannot_be_made_is_the_next_lower_level(monkeypatch
 
     monkeypatch.setattr(shutil, "which", lambda name, path="": f"/usr/bin/{name}")
     monkeypatch.setattr(isolation, "_try", only_bubblewrap)
+    monkeypatch.setattr(isolation, "tun_closed", lambda _: ("", ""))
     found = await isolation.probe(Account("me", 1000, 1000, changes=False))
     assert found.level == SANDBOX
     assert "No external routable interface" in found.missing
+    monkeypatch.setattr(isolation, "tun_closed", lambda _: ("/dev/net/tun is closed to it", "chmod a+rw /dev/net/tun"))
+    found = await isolation.probe(Account("me", 1000, 1000, changes=False))
+    assert (found.level, found.mend) == (SANDBOX, "chmod a+rw /dev/net/tun")
+    assert "/dev/net/tun is closed to it" in found.missing
 
 
 def test_words_in_braces_are_replaced_and_others_left() -> None:

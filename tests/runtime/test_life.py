@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from cmbcluster.domain.lifecycle import StopReason
-from cmbcluster.runtime.local import limits, machine, supervisor
+from cmbcluster.runtime.local import limits, machine, supervision
 from cmbcluster.runtime.local.process_tree import descendants, start_ticks
 from cmbcluster.runtime.local.runtime import LocalRuntime
 from cmbcluster.runtime.port import Sight, Spec
@@ -219,7 +219,16 @@ async def test_a_supervisor_is_not_started_twice(runtime: LocalRuntime) -> None:
     await runtime.start(spec)
     await until(runtime, spec.ref, Sight.RUNNING)
     folder = next(iter(status_files(runtime, spec))).parent
-    again = subprocess.run([sys.executable, "-I", "-S", supervisor.__file__, str(folder)], check=False, timeout=10)
+    again = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; from {supervision.__name__} import supervise; sys.exit(supervise(sys.argv[1]))",
+        ]
+        + [str(folder)],
+        check=False,
+        timeout=10,
+    )
     assert again.returncode == 75
     assert (await runtime.look(spec.ref)).sight is Sight.RUNNING
     await stop_and_remove(runtime, spec)

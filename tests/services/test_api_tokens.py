@@ -12,8 +12,9 @@ from cmbcluster.db.scripts import ApiTokens
 from cmbcluster.domain.actors import Actor, Role, Scope
 from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, Verdict
 from cmbcluster.domain.tokens import LIFETIMES_DAYS, bearer_of, looks_right, token_of
-from cmbcluster.errors import InvalidInput, NotFound, QuotaExceeded
+from cmbcluster.errors import InvalidInput, NotFound, QuotaExceeded, TooManyRequests
 from cmbcluster.services.api_tokens import MOST_TOKENS, ApiTokenService, MadeToken
+from cmbcluster.services.rates import RateService
 from cmbcluster.settings import Settings
 from tests.platform import Platform
 
@@ -120,7 +121,7 @@ async def test_revoking_ends_it_at_once_and_belongs_to_the_owner(platform: Platf
 
 async def test_an_answer_is_reused_for_a_moment_and_forgotten_with_a_ring(platform: Platform) -> None:
     settings = Settings(data_dir=platform.parts.settings.data_dir, session_cache_seconds=10, _env_file=None)
-    tokens = ApiTokenService(platform.parts.database, platform.bus, settings)
+    tokens = ApiTokenService(platform.parts.database, platform.bus, settings, platform.parts.rates)
     made = await make(platform, "ada")
     assert await tokens.find(made.secret) is not None
     # Another replica revoked it: this one knows with the ring.
@@ -132,7 +133,7 @@ async def test_an_answer_is_reused_for_a_moment_and_forgotten_with_a_ring(platfo
 
 async def test_what_was_read_before_a_ring_is_not_kept(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(data_dir=platform.parts.settings.data_dir, session_cache_seconds=10, _env_file=None)
-    tokens = ApiTokenService(platform.parts.database, platform.bus, settings)
+    tokens = ApiTokenService(platform.parts.database, platform.bus, settings, platform.parts.rates)
     made = await make(platform, "ada")
     by_hash, read, may_go_on = ApiTokens.by_hash, asyncio.Event(), asyncio.Event()
 
@@ -217,6 +218,7 @@ async def test_names_scopes_and_numbers_have_limits(platform: Platform) -> None:
         assert refused.value.field == field
         assert refused.value.then
     for number in range(MOST_TOKENS):
+        tokens._rates = RateService(platform.parts.settings)  # Others count how many are made in an hour.
         await tokens.make(ada, f"t{number}", ["read"], 7)
     platform.advance(8 * 86400)
     ada = await platform.sign_in("ada")
@@ -253,3 +255,11 @@ async def test_the_gate_lets_a_token_of_the_owner_in_for_the_scope_launch(platfo
     assert await verdict(hers.secret) is Verdict.AT_REST
     await platform.parts.api_tokens.revoke(elena, hers.view.id)
     assert await verdict(hers.secret) is Verdict.SIGN_IN
+
+
+async def test_tokens_are_not_made_without_end(platform: Platform) -> None:
+    ada = await platform.sign_in("ada")
+    with pytest.raises(TooManyRequests):
+        for number in range(MOST_TOKENS):
+            await platform.parts.api_tokens.make(ada, f"t{number}", ["read"], 7)
+    assert len(await platform.parts.api_tokens.mine(ada)) < MOST_TOKENS

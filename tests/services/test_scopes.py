@@ -39,6 +39,8 @@ RULES: dict[str, Rule] = {
     "accounts.limits": Rule(READ, lambda s, a: s.limits(a)),
     "accounts.rename": Rule(SESSION, lambda s, a: s.rename(a, "New Name")),
     "accounts.grant_admin": Rule(SESSION, lambda s, a: s.grant_admin(a, "ada@example.org"), system=True),
+    "sessions.stay": Rule(SESSION, lambda s, a: s.stay(a)),
+    "sessions.standing": Rule(SESSION, lambda s, a: s.standing(a)),
     "sessions.mine": Rule(SESSION, lambda s, a: s.mine(a)),
     "sessions.end": Rule(SESSION, lambda s, a: s.end(a, ID)),
     "sessions.end_others": Rule(SESSION, lambda s, a: s.end_others(a)),
@@ -73,10 +75,13 @@ RULES: dict[str, Rule] = {
     "insights.workspace_bytes": Rule(READ, lambda s, a: s.workspace_bytes(a, ID)),
     "access.mint": Rule(SESSION, lambda s, a: s.mint(a, ID)),
 }
-# Functions that find out who is acting, or only forget; each has tests of its own.
+# Functions that find out who is acting, or only count or forget; each has tests of its own.
 BEFORE_AN_ACTOR = {
     "sessions.sign_in",
     "sessions.find",
+    "sessions.admit",
+    "sessions.ring_ended",
+    "rates.check",
     "sessions.alive",
     "sessions.forget_answers",
     "api_tokens.find",

@@ -476,7 +476,7 @@ class Platform:
         busy = sum(v.phase not in AT_REST for v in views)
         return LimitsView(actor.tier, limits, busy, len(views), sizes_within(limits), uptimes_within(limits))
 
-    async def find(self, token: str, *, touch: bool = True) -> Actor | None:
+    async def find(self, token: str, *, touch: bool = True, opened: bool = False) -> Actor | None:
         account = self.accounts_by_token.get(token)
         return account.actor if account else None
 

@@ -127,8 +127,6 @@ class Connection:
         then = str(problem.get("detail") or ("" if problem else "Try again in a moment."))
         if problem.get("field"):
             then = f"{then} ({problem['field']})"
-        if after := answer.headers.get("retry-after"):
-            then = f"{then} Try again after {after} s." if answer.status_code == 429 else then
         raise ClientRefused(exit_of(answer.status_code, str(problem.get("code", ""))), what, then)
 
     def _json(self, answer: httpx.Response) -> Any:

@@ -14,12 +14,13 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from cmbcluster.domain.actors import Actor
-from cmbcluster.domain.gate import SESSION_COOKIE
 from cmbcluster.domain.tokens import bearer_of
 from cmbcluster.errors import NotSignedIn
-from cmbcluster.http.actors import actor_of, client_address
+from cmbcluster.http.actors import actor_of, client_address, visitor
 from cmbcluster.http.operation import operation_id_of
+from cmbcluster.http.session_cookie import session_token_of
 from cmbcluster.http.standing import while_alive, while_signed_in
+from cmbcluster.services.rates import Limited
 from cmbcluster.wiring import parts
 
 NOT_VALID = (
@@ -51,6 +52,7 @@ async def find_caller(request: Request) -> Actor:
         return await actor_of(request)
     actor = await parts().api_tokens.find(_secret_of(request))
     if actor is None:
+        await parts().rates.check(visitor(request), Limited.WRONG_TOKEN)
         raise NotSignedIn(*NOT_VALID)
     return replace(actor, address=client_address(request), operation_id=operation_id_of(request.scope))
 
@@ -66,7 +68,7 @@ Caller = Annotated[Actor, Depends(_caller)]
 def while_welcome(items: AsyncIterator[Item], request: Request, actor: Actor) -> AsyncIterator[Item]:
     """``items``, as long as the token or the session of the request lives."""
     if actor.token_id is None:
-        return while_signed_in(items, actor, request.cookies.get(SESSION_COOKIE, ""))
+        return while_signed_in(items, actor, session_token_of(request))
     secret = _secret_of(request)
 
     async def lives() -> bool:

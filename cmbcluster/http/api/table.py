@@ -23,6 +23,8 @@ from cmbcluster.http.api import environments, following, reading, reference, sha
 from cmbcluster.http.api.bodies import with_small_body
 from cmbcluster.http.api.callers import find_caller
 from cmbcluster.http.api.refusals import API_HANDLERS
+from cmbcluster.services.rates import Limited
+from cmbcluster.wiring import parts
 
 BASE = "/api/v1"
 BODY_BYTES = 64 * 1024
@@ -102,6 +104,7 @@ class DeclaredRoute(APIRoute):
             if way.scope is not None:
                 caller = await find_caller(request)
                 caller.require(way.scope)
+                await parts().rates.check(caller, Limited.API)
                 request.state.caller = caller
             return await handle(await with_small_body(request, BODY_BYTES))
 

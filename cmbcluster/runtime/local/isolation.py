@@ -19,11 +19,11 @@ from pathlib import Path
 from cmbcluster.errors import StartRefused
 from cmbcluster.packages.account import Account
 from cmbcluster.packages.own_network import NETWORK, tool_path, within
+from cmbcluster.packages.probing import complaint_of, tun_closed
 from cmbcluster.packages.room import NO_NESTING, PRIVATE, system_view
 
 OWN_NETWORK, SANDBOX, NONE = "own-network", "sandbox", "none"
 RANKS = {NONE: 0, SANDBOX: 1, OWN_NETWORK: 2}
-PROBE_SECONDS = 15.0
 WORKSPACE = Path("/workspace")
 PERSON_ID = 1000
 _INSTALL = {
@@ -132,8 +132,9 @@ async def probe(account: Account) -> Isolation:
     inside = [*_simple(bwrap, nesting, system), "--", true]
     said = await _try([pasta, *NETWORK, "-t", "none", "--", *inside], account)
     if said is not None:
-        what = f"A network of its own could not be made ({said}), so environments share the loopback network."
-        return Isolation(SANDBOX, what, "", bwrap=bwrap, system=system, nesting=nesting)
+        closed, mend = tun_closed(account)
+        what = f"A network of its own could not be made ({closed or said}), so environments share the loopback network."
+        return Isolation(SANDBOX, what, mend, bwrap=bwrap, system=system, nesting=nesting)
     missing = "" if ip else "iproute2 is not installed, so other addresses of this machine can be reached."
     return Isolation(OWN_NETWORK, missing, "" if ip else _install("iproute2"), bwrap, pasta, ip, system, nesting)
 
@@ -169,27 +170,7 @@ def check_level(isolation: Isolation, least: str) -> None:
 
 async def _try(command: Sequence[str], account: Account) -> str | None:
     """None when the command works, else the last line it said."""
-    keywords = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.changes else {}
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        cwd="/",
-        start_new_session=True,
-        **keywords,  # type: ignore[arg-type]
-    )
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            _, said = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return "it did not answer"
-    if process.returncode == 0:
-        return None
-    lines = said.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else f"exit code {process.returncode}"
+    return await asyncio.to_thread(complaint_of, command, account)
 
 
 def _why_not() -> tuple[str, str]:

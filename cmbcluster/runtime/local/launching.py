@@ -1,31 +1,18 @@
-"""From a finished build to a supervised process: the launch file and the spawn.
-
-A launch either leaves a supervisor that holds the run's folder, or nothing.
-"""
+"""From a finished build to what a supervisor is told: the launch file."""
 
 from __future__ import annotations
 
 import os
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmbcluster.runtime.local import inside, supervision, supervisor
+from cmbcluster.runtime.local import inside
 from cmbcluster.runtime.local.finishing import Build
 from cmbcluster.runtime.local.isolation import NONE, View, argv
 from cmbcluster.runtime.local.limits import MEASURED, SYSTEMD, Plan
 from cmbcluster.runtime.local.machine import Machine, Way
-from cmbcluster.runtime.local.run_folder import COMPLAINT, EnvironmentFolder, RunFolder
+from cmbcluster.runtime.local.run_folder import EnvironmentFolder
 from cmbcluster.runtime.port import Spec
-
-
-@dataclass(frozen=True)
-class Spawned:
-    """A supervisor that was started. ``started`` is closed when the program has begun."""
-
-    pid: int
-    started: int
 
 
 def launch_file(
@@ -70,27 +57,3 @@ def launch_file(
         "grace_seconds": machine.settings.local_stop_grace_seconds,
         "log_bytes": machine.settings.local_log_bytes,
     }
-
-
-def spawn(folder: RunFolder) -> Spawned:
-    """Start a supervisor in a session of its own; it survives us. Blocking, about a millisecond."""
-    started, other_end = os.pipe()
-    try:
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", supervisor.__file__, str(folder.path)],
-            {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, other_end, supervision.STARTED_FD),
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 2, str(folder.path / COMPLAINT), os.O_WRONLY | os.O_CREAT, 0o600),
-            ],
-            setsid=True,
-        )
-    except OSError:
-        os.close(started)
-        raise
-    finally:
-        os.close(other_end)
-    return Spawned(pid, started)

@@ -25,6 +25,7 @@ from cmbcluster.runtime.local.isolation import (
     probe,
 )
 from cmbcluster.runtime.local.limits import Limiter, limiter_for
+from cmbcluster.runtime.local.nursery import Nursery
 from cmbcluster.runtime.local.run_folder import EnvironmentFolder
 from cmbcluster.runtime.port import Spec
 from cmbcluster.settings import Settings
@@ -91,6 +92,7 @@ class Machine:
     isolation: Isolation
     limiter: Limiter
     ports: Ports
+    nursery: Nursery
     at_level: str | None
     probed_at: float
 
@@ -157,8 +159,10 @@ async def open_machine(settings: Settings, at_level: str | None) -> Machine:
     if at_level is not None:
         isolation = lowered(isolation, at_level)
     check_level(isolation, settings.local_isolation)
-    machine = Machine(settings, tool, builds, isolation, limiter, Ports(), at_level, time.monotonic())
+    nursery = Nursery()
+    machine = Machine(settings, tool, builds, isolation, limiter, Ports(), nursery, at_level, time.monotonic())
     os.makedirs(machine.environments, mode=0o711, exist_ok=True)
+    await asyncio.to_thread(nursery.open)
     return machine
 
 

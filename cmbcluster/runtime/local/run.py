@@ -23,8 +23,9 @@ from cmbcluster.packages import sentences
 from cmbcluster.packages.port import PackagesFailed
 from cmbcluster.runtime.local import endings
 from cmbcluster.runtime.local.finishing import Build
-from cmbcluster.runtime.local.launching import launch_file, spawn
+from cmbcluster.runtime.local.launching import launch_file
 from cmbcluster.runtime.local.machine import Machine, PortTaken, Way
+from cmbcluster.runtime.local.process_tree import is_alive, start_ticks
 from cmbcluster.runtime.local.run_folder import EnvironmentFolder, Record, RunFolder, Status
 from cmbcluster.runtime.local.supervision import remove_cgroup
 from cmbcluster.runtime.local.usage import Meter
@@ -214,7 +215,7 @@ class Run:
         stages = [mark for mark in record.stages if mark.stage not in (Stage.STARTING, Stage.PORT)]
         record.stages = (*stages, StageMark(Stage.STARTING, begun))
         self._write()
-        spawned = spawn(self.files)
+        spawned = self.machine.nursery.spawn(self.files.path)
         record.supervisor = spawned.pid
         return spawned.started
 
@@ -252,10 +253,7 @@ class Run:
 
     def _may_still_speak(self) -> bool:
         pid = self.record.supervisor
-        if pid:
-            with contextlib.suppress(ChildProcessError):
-                return os.waitpid(pid, os.WNOHANG) == (0, 0)
-        return self.files.is_held()
+        return bool(pid) and is_alive(pid, start_ticks(pid)) or self.files.is_held()
 
     async def _until_ready(self, gone: asyncio.Task[None]) -> None:
         record = self.record

@@ -24,11 +24,10 @@ from cmbcluster.domain.views import ProtectionView
 from cmbcluster.packages.trees import remove_tree
 from cmbcluster.runtime.local.output_log import OUTPUT, now_text
 from cmbcluster.runtime.local.process_tree import boot_id, is_alive
-from cmbcluster.runtime.local.supervision import LAUNCH, LOCK, STATUS, write_atomically
+from cmbcluster.runtime.local.supervision import COMPLAINT, LAUNCH, LOCK, STATUS, write_atomically
 from cmbcluster.runtime.port import Ending, Ref, Spec, StageMark
 
 RECORD = "record.json"
-COMPLAINT = "supervisor.err"
 KEPT_RUNS = 3
 TAIL_LINES = 20
 TAIL_BYTES = 16384

@@ -82,6 +82,7 @@ class LocalRuntime:
         await asyncio.gather(*(run.detach() for run in runs.values()))
         if self._machine is not None:
             await self._machine.builds.end_compiling()
+            await asyncio.to_thread(self._machine.nursery.close)
         self._machine = None
 
     @property

@@ -1,10 +1,10 @@
 """The few lines that stay with an environment when the platform goes away.
 
-Started by ``supervisor.py`` in a session of its own, with nothing but the standard library
-and little of that, so that it is small and quick: what an import costs, every launch pays.
-It starts the program, copies its output to a bounded log, holds measured limits, ends the
-whole tree when told, and writes down what happened. It must never decide to start anything twice, and nothing of the
-environment may be left when it ends.
+A copy of the process that ``supervisor.py`` is, in a session of its own, with nothing but the
+standard library and little of that, so that it is small. It starts the program, copies its
+output to a bounded log, holds measured limits, ends the whole tree when told, and writes down
+what happened. It must never decide to start anything twice, and nothing of the environment
+may be left when it ends.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # The module ``typing`` costs milliseconds and is needed by r
 LAUNCH = "launch.json"
 STATUS = "status.json"
 LOCK = "lock"
+COMPLAINT = "supervisor.err"
 # Closed by the kernel when the program has replaced us: whoever holds the other end knows at once.
 STARTED_FD = 3
 OPEN_FILES = 65536
@@ -354,10 +355,27 @@ def _hold_lock() -> bool:
     return False
 
 
-def main(folder: str) -> int:
-    """Supervise the run in ``folder``."""
-    close_from(STARTED_FD + 1)
-    os.umask(0o077)
+def become_supervisor(folder: str) -> None:
+    """In the new process: supervise the run in ``folder``, whose start is told on STARTED_FD. Does not return."""
+    code = 1
+    try:
+        os.setsid()
+        os.umask(0o077)
+        complaint = os.open(f"{folder}/{COMPLAINT}", os.O_WRONLY | os.O_CREAT, 0o600)
+        os.dup2(complaint, 2)
+        close_from(STARTED_FD + 1)
+        code = supervise(folder)
+    except BaseException:
+        # Nobody is above us who could say it; the platform reads this file.
+        sys.excepthook(*sys.exc_info())
+        sys.stderr.flush()
+    finally:
+        # Never back into the loop of the process we are a copy of.
+        os._exit(code)
+
+
+def supervise(folder: str) -> int:
+    """Supervise the run in ``folder`` to its end; 75 when somebody does already."""
     os.chdir(folder)
     if not _hold_lock():
         return 75

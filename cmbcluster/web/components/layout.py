@@ -27,6 +27,7 @@ from cmbcluster.web.js.parts import (
     Palette,
     RouteFocus,
     Signed,
+    Standing,
     Toasts,
     When,
 )
@@ -65,6 +66,7 @@ def above_pages(stateful: bool) -> rx.Component:  # noqa: ARG001 - the signature
     return rx.fragment(
         Clock.create(now=SHELL.now),
         Signed.create(who=SHELL.who),
+        Standing.create(who=SHELL.who),
         Toasts.create(items=SHELL.toasts, on_act=ACTS.run),
         Hotkeys.create(go=GO),
         RouteFocus.create(),

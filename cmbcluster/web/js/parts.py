@@ -26,6 +26,7 @@ _CLOCK = _js("clock.jsx")
 _CONTROLS = _js("controls.jsx")
 _SHEET = _js("sheet.jsx")
 _ROUTE = _js("route.jsx")
+_STANDING = _js("standing.jsx")
 _TEXT_EVENT: Any = rx.event.passthrough_event_spec(str)
 _OPEN_EVENT: Any = rx.event.passthrough_event_spec(bool)
 _VALUES_EVENT: Any = rx.event.passthrough_event_spec(dict[str, str])
@@ -328,4 +329,12 @@ class Signed(rx.Component):
 
     library = _CONTROLS
     tag = "Signed"
+    who: rx.Var[str]
+
+
+class Standing(rx.Component):
+    """Tells the server that somebody is there, warns before the session ends, keeps what was typed."""
+
+    library = _STANDING
+    tag = "Standing"
     who: rx.Var[str]

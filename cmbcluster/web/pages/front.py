@@ -10,7 +10,7 @@ from typing import Any
 
 import reflex as rx
 
-from cmbcluster.web.components.kit import icon, mark
+from cmbcluster.web.components.kit import icon, mark, note
 from cmbcluster.web.components.posting import Posting
 from cmbcluster.wiring import parts
 
@@ -31,10 +31,12 @@ class FrontState(rx.State):
 
     people: list[PersonChoice] = []
     next_path: str = "/"
+    ended: bool = False
 
 
-def show_front(state: FrontState, next_path: str) -> None:
+def show_front(state: FrontState, next_path: str, *, ended: bool) -> None:
     """List the people; keep the address they came from when it is one of ours."""
+    state.ended = ended
     state.people = [PersonChoice(str(p.id), str(p.name), str(p.note)) for p in parts().people]
     own = next_path.startswith("/") and not next_path.startswith(("//", "/\\")) and len(next_path) <= NEXT_LIMIT
     state.next_path = next_path if own else "/"
@@ -73,6 +75,15 @@ def _hero() -> rx.Component:
             class_name="lede",
         ),
         Posting.create(
+            rx.cond(
+                S.ended,
+                note(
+                    icon("clock"),
+                    "Your session has ended. Sign in to go on where you were; what you typed is kept.",
+                    tone="warn",
+                    role="status",
+                ),
+            ),
             rx.el.input(type="hidden", name="next", value=S.next_path, read_only=True),
             rx.foreach(S.people, _person),
             rx.cond(

@@ -102,7 +102,8 @@ class HomeState(rx.State):
         if await find_actor(self) is not None:
             return HomeState.watch
         shell.who = "out"
-        show_front(await self.get_state(FrontState), self.router.url.query_parameters.get("next", ""))
+        asked = self.router.url.query_parameters
+        show_front(await self.get_state(FrontState), asked.get("next", ""), ended=bool(asked.get("ended")))
         return None
 
     @rx.event(background=True)
@@ -172,7 +173,8 @@ def _need(view: EnvironmentView, base: Base) -> Need | None:
             act = "extend" if view.can_extend else ""
             advice = "Extend it, or save your work." if act else "Save your work. The workspace is kept."
             what = f"{view.name} stops soon"
-            return Need(str(view.id), what, advice, environment_path(view), act, view.deadline_at.timestamp())
+            ends = view.deadline_at.timestamp()
+            return Need(str(view.id), what, advice, environment_path(view), act, deadline=ends)
     return None
 
 

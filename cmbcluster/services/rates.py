@@ -1,0 +1,76 @@
+"""How often somebody may do what costs us something or guesses at secrets.
+
+Counts are kept in one store that all replicas share; embedded, that is this process's memory.
+A store that does not answer lets people in: it protects from floods and is no lock. Must
+never decide who somebody is or what they may see.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from enum import StrEnum
+
+import structlog
+from limits import RateLimitItem, parse_many
+from limits.aio.storage import Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+from limits.errors import StorageError
+from limits.storage import storage_from_string
+
+from cmbcluster.domain.actors import Actor
+from cmbcluster.errors import TooManyRequests
+from cmbcluster.settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+
+class Limited(StrEnum):
+    """What is counted, and for whom."""
+
+    SIGN_IN = "sign_in"  # an address
+    CALLBACK = "callback"  # an address
+    WRONG_TOKEN = "wrong_token"  # noqa: S105 - an address that presents tokens that open nothing
+    OPEN = "open"  # a session
+    LAUNCH = "launch"  # a person
+    MAKE_TOKEN = "make_token"  # noqa: S105 - a person
+    API = "api"  # a person
+
+
+_BY_ADDRESS = frozenset({Limited.SIGN_IN, Limited.CALLBACK, Limited.WRONG_TOKEN})
+_RATES: dict[Limited, str] = {
+    Limited.CALLBACK: "60/minute",
+    Limited.WRONG_TOKEN: "30/minute",
+    Limited.OPEN: "60/minute",
+    Limited.LAUNCH: "60/minute",
+    Limited.MAKE_TOKEN: "20/hour",
+    Limited.API: "600/minute",
+}
+
+
+class RateService:
+    """Counts and refuses. One for each process, over the shared store."""
+
+    def __init__(self, settings: Settings) -> None:
+        storage = storage_from_string("async+memory://")
+        if not isinstance(storage, Storage):
+            raise TypeError("the store of counts must be an asynchronous one")
+        self._window = MovingWindowRateLimiter(storage)
+        rates = _RATES | {Limited.SIGN_IN: f"{settings.sign_ins_per_minute}/minute"}
+        self._rates: dict[Limited, list[RateLimitItem]] = {what: parse_many(text) for what, text in rates.items()}
+
+    async def check(self, actor: Actor, what: Limited) -> None:
+        """Count one more; raises TooManyRequests, with the time to wait, when it is one too many."""
+        who = actor.address if what in _BY_ADDRESS else str(actor.session_id or actor.user_id or actor.address)
+        if what in (Limited.LAUNCH, Limited.MAKE_TOKEN, Limited.API):
+            who = str(actor.user_id or actor.address)
+        for rate in self._rates[what]:
+            try:
+                if await self._window.hit(rate, what, who):
+                    continue
+                stats = await self._window.get_window_stats(rate, what, who)
+            except StorageError:
+                logger.warning("counts of requests could not be kept", what=what)
+                return
+            logger.warning("too many requests", what=what, address=actor.address)
+            raise TooManyRequests(max(1, math.ceil(stats.reset_time - time.time())))
