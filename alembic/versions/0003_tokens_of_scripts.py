@@ -42,12 +42,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"]),
         sa.PrimaryKeyConstraint("user_id", "key"),
     )
-    op.create_index(op.f("ix_launch_keys_created_at"), "launch_keys", ["created_at"], unique=False)
 
 
 def downgrade() -> None:
 
-    op.drop_index(op.f("ix_launch_keys_created_at"), table_name="launch_keys")
     op.drop_table("launch_keys")
     op.drop_index(op.f("ix_api_tokens_user_id"), table_name="api_tokens")
     op.drop_table("api_tokens")

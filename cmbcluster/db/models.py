@@ -249,4 +249,4 @@ class LaunchKey(SQLModel, table=True):
     key: str = Field(primary_key=True, max_length=200)
     order_sha256: str = Field(max_length=64)
     environment_id: UUID = Field(foreign_key="environments.id")
-    created_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    created_at: datetime = Field(sa_type=UtcDateTime)

@@ -82,6 +82,8 @@ class LaunchKeys:
         """The launch that a person asked for with this key, or None."""
         return await self._session.get(LaunchKey, (user_id, key))
 
-    async def forget(self, before: datetime) -> None:
-        """Remove what was asked for before a moment."""
-        await self._session.exec(delete(LaunchKey).where(col(LaunchKey.created_at) < before))
+    async def forget(self, user_id: UUID, before: datetime) -> None:
+        """Remove what the person asked for before a moment."""
+        await self._session.exec(
+            delete(LaunchKey).where(col(LaunchKey.user_id) == user_id, col(LaunchKey.created_at) < before)
+        )

@@ -38,7 +38,7 @@ async def launched_before(
     Raises InvalidInput when the key was used for another order, and Conflict when what it
     launched is gone.
     """
-    await work.launch_keys.forget(now - timedelta(hours=KEPT_HOURS))
+    await work.launch_keys.forget(owner_id, now - timedelta(hours=KEPT_HOURS))
     kept = await work.launch_keys.find(owner_id, key)
     if kept is None:
         return None

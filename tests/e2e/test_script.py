@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,12 @@ def test_a_script_does_with_a_token_what_a_person_does_with_a_mouse(
     before = environment["deadline_at"]
     time.sleep(1.1)
     assert told(client("extend", "scripted", "--json"))["deadline_at"] > before
-    assert told(client("stop", "scripted", "--json"))["phase"] == "stopped"
+    with ThreadPoolExecutor() as beside:
+        followed = beside.submit(client, "logs", "-f", "scripted")
+        time.sleep(2)
+        assert not followed.done()
+        assert told(client("stop", "scripted", "--json"))["phase"] == "stopped"
+        assert "greeted" in ok(followed.result(30))
     assert client("extend", "scripted").returncode == 1
     assert told(client("start", "scripted", "--json"))["phase"] == "running"
     for arguments, status in (

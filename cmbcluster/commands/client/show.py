@@ -18,12 +18,15 @@ from rich.table import Table
 _GIB = 1024**3
 # Colours may pass; whatever else a terminal would obey may not.
 _COMMANDS = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+_WIDE = 240
+_ROOMY = 130
 _STYLES = {"running": "green", "failed": "red", "unknown": "yellow"}
 
 
 def console(*, errors: bool = False) -> Console:
-    """Where it is printed."""
-    return Console(highlight=False, stderr=errors, soft_wrap=True)
+    """Where it is printed. Without a terminal there is no width to keep to."""
+    made = Console(highlight=False, stderr=errors, soft_wrap=True)
+    return made if made.is_terminal else Console(highlight=False, stderr=errors, soft_wrap=True, width=_WIDE)
 
 
 def as_json(value: Any) -> None:
@@ -45,7 +48,8 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """A table without lines."""
     grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for head in heads:
-        grid.add_column(head, no_wrap=True)
+        # A cut value would be a wrong one.
+        grid.add_column(head, overflow="fold")
     for row in rows:
         grid.add_row(*row)
     console().print(grid)
@@ -69,21 +73,15 @@ def applications(rows: list[dict[str, Any]]) -> None:
 
 
 def environments(rows: list[dict[str, Any]]) -> None:
-    """The person's environments."""
-    table(
-        ("Name", "Application", "Phase", "Left", "Size", "Address"),
-        [
-            (
-                _cell(row["name"]),
-                _cell(row["application"]),
-                phase(row),
-                left(row),
-                size(row),
-                _cell(row["address"]),
-            )
-            for row in rows
-        ],
-    )
+    """The person's environments, with their addresses where there is room."""
+    heads: tuple[str, ...] = ("Name", "Application", "Phase", "Left", "Size")
+    lines: list[tuple[str, ...]] = [
+        (_cell(row["name"]), _cell(row["application"]), phase(row), left(row), size(row)) for row in rows
+    ]
+    if console().width >= _ROOMY:
+        heads += ("Address",)
+        lines = [(*line, _cell(row["address"])) for line, row in zip(lines, rows, strict=True)]
+    table(heads, lines)
 
 
 def environment(row: dict[str, Any]) -> None:

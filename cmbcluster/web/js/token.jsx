@@ -23,7 +23,9 @@ function Made({ token, name, onDone }) {
 
 export function TokenMaker({ scopes = [] }) {
   const [made, keep] = useState(null), [errors, say] = useState({}), [busy, wait] = useState(false), alive = useRef(true), form = useRef(null), again = useRef(null);
-  useEffect(() => { alive.current = true; return () => { alive.current = false; }; }, []);
+  // A page that the browser keeps for its back button must not keep the token.
+  const forget = () => keep(null);
+  useEffect(() => { alive.current = true; window.addEventListener("pagehide", forget); return () => { alive.current = false; window.removeEventListener("pagehide", forget); }; }, []);
   useEffect(() => { form.current?.querySelector("[aria-invalid=true]")?.focus(); }, [errors]);
   const send = async (e) => {
     e.preventDefault();
