@@ -29,6 +29,7 @@ run: $(VENV)/.run-ready $(VENV)/.bun-ready
 
 test: $(VENV)/.dev-ready $(VENV)/.bun-ready
 	@tools/get-axe $(TOOLS) $(AXE_VERSION)
+	@tools/get-oidc-provider $(TOOLS) || true
 	@tools/system-packages bwrap:bubblewrap pasta:passt chromium:chromium || true
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 

@@ -8,10 +8,12 @@
     │   ├── QuotaExceeded
     │   ├── Conflict         somebody or something was there first
     │   ├── TooManyRequests  more often than the platform takes; carries the seconds to wait
-    │   └── InvalidInput     carries the field it is about
+    │   ├── InvalidInput     carries the field it is about
+    │   └── SignInFailed     a sign-in at a provider that cannot be completed
     ├── DependencyError      something we rely on did not answer; retryable or not
     │   ├── RuntimeUnavailable
     │   ├── PackagesUnavailable
+    │   ├── IdentityUnavailable
     │   └── DatabaseUnavailable
     ├── BuildFailed          packages could not be resolved or installed; text may be shown
     └── StartRefused         the platform itself cannot start; text goes to the terminal
@@ -96,6 +98,14 @@ class InvalidInput(UserError):
         super().__init__(what, then)
 
 
+class SignInFailed(UserError):
+    """A sign-in at a provider cannot be completed. ``why`` is for the log, without secrets."""
+
+    def __init__(self, what: str, then: str = "", *, why: str = "") -> None:
+        self.why = why
+        super().__init__(what, then)
+
+
 class DependencyError(CMBClusterError):
     """Something we rely on failed. ``retryable`` says whether trying again can help."""
 
@@ -110,6 +120,10 @@ class RuntimeUnavailable(DependencyError):
 
 class PackagesUnavailable(DependencyError):
     """The package index did not answer."""
+
+
+class IdentityUnavailable(DependencyError):
+    """An identity provider did not answer, or not in a way that makes sense."""
 
 
 class DatabaseUnavailable(DependencyError):

@@ -46,7 +46,10 @@ _CONTROL_BUT_LINES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _LIBRARIES = (
     "alembic",
     "asyncio",
+    "authlib",
     "engineio",
+    "httpcore",
+    "httpx",
     "reflex",
     "reflex_base",
     "socketio",

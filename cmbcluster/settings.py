@@ -3,30 +3,35 @@
 Read from the environment (prefix ``CMB_``), then from a ``.env`` file in the working
 directory, then the default. No other module of the platform reads the environment for
 choices of ours; the client of the command line has two of its own.
-This module must never import another of ours but ``errors``.
+This module must never import another of ours but ``errors`` and ``provider_settings``.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cmbcluster.errors import StartRefused
+from cmbcluster.provider_settings import ProviderSettings, google
 
 PREFIX = "CMB_"
 ENV_FILE = ".env"
 HOST_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 SESSION_COOKIE = "cmb_session"
 SYSTEM_DATA_DIR = Path("/var/lib/cmbcluster")
+_USUAL_PORTS = {"http": 80, "https": 443}
+# Written with commas, as a person writes them, instead of as JSON.
+Words = Annotated[tuple[str, ...], NoDecode]
 
 
 def default_data_dir() -> Path:
@@ -38,6 +43,31 @@ def default_data_dir() -> Path:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return SYSTEM_DATA_DIR
     return Path(platformdirs.user_data_dir("cmbcluster", appauthor=False))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_local(host: str) -> bool:
+    """Whether a name leads to this machine alone, in every browser."""
+    return host == "localhost" or host.endswith(".localhost") or _is_loopback(host)
+
+
+def _public_address(url: str) -> tuple[str, str]:
+    """The address as browsers write it in ``Origin``, and its host; ValueError for anything else."""
+    try:
+        parts = urlsplit(url.lower())
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    plain = f"{parts.scheme}://{host}"
+    if parts.scheme not in _USUAL_PORTS or not host or url.lower() not in (plain, f"{plain}:{port}"):
+        raise ValueError("CMB_PUBLIC_URL must be scheme and host alone. Write it like https://cmb.example.org.")
+    return (plain if port in (None, _USUAL_PORTS[parts.scheme]) else f"{plain}:{port}"), host
 
 
 class Settings(BaseSettings):
@@ -58,10 +88,43 @@ class Settings(BaseSettings):
         pattern=HOST_PATTERN,
         description="Host name of the dashboard; environments live on names below it.",
     )
-    identity: Literal["development"] = Field(
-        "development",
-        description="How people sign in. 'development' offers test people and works on loopback only.",
+    public_url: str = Field(
+        "",
+        validate_default=True,
+        description="Address of the dashboard as browsers see it, such as https://cmb.example.org behind a proxy "
+        "that ends TLS; empty means host and port of the edge.",
     )
+    trusted_proxy_hops: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="How many proxies of yours stand in front of the edge; that many addresses they forward are "
+        "believed.",
+    )
+    identity: Literal["development", "oidc"] = Field(
+        "development",
+        description="How people sign in. 'development' offers test people and works on loopback only; 'oidc' is "
+        "OpenID Connect, and in force by itself as soon as a provider is set.",
+    )
+    google_client_id: str = Field("", description="Client id from the Google Cloud console: adds sign-in with Google.")
+    google_client_secret: SecretStr | None = Field(None, description="Client secret that belongs to it.")
+    google_domains: Words = Field(
+        (),
+        description="Google Workspace domains whose people may enter, with commas; empty lets in everybody with a "
+        "Google account.",
+    )
+    oidc_providers: Annotated[tuple[ProviderSettings, ...], NoDecode] = Field(
+        (), description="Further OpenID Connect providers, as a JSON list; docs/sign-in.md has examples."
+    )
+    oidc_wait_seconds: float = Field(
+        10.0, ge=0.2, le=60, description="Longest wait for an identity provider before a sign-in is given up."
+    )
+    admins: Words = Field(
+        (),
+        description="E-mail addresses, with commas, that make an admin of whoever signs in with one that the provider "
+        "has verified.",
+    )
+    contact: str = Field("", description="Who somebody should ask that may not enter: a name, an address, or both.")
     runtime: Literal["local"] = Field("local", description="What runs environments: processes of this machine.")
     database_url: SecretStr | None = Field(
         None, description="SQLAlchemy address of the database; empty means SQLite in the data folder."
@@ -108,6 +171,59 @@ class Settings(BaseSettings):
         """One folder has one name: the database's address and the lock are made from it."""
         return Path(os.path.abspath(value.expanduser()))
 
+    @field_validator("public_url")
+    @classmethod
+    def _of_the_edge(cls, value: str, info: ValidationInfo) -> str:
+        """Without an address of its own the dashboard is where the edge listens."""
+        if value or not {"host", "port"} <= info.data.keys():
+            return value
+        host, port = info.data["host"], info.data["port"]
+        return f"http://{host}" if port == _USUAL_PORTS["http"] else f"http://{host}:{port}"
+
+    @field_validator("google_domains", "admins", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("oidc_providers", mode="before")
+    @classmethod
+    def _providers_from_json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as wrong:
+            # Its own text would repeat what was written, and secrets are in it.
+            raise ValueError(f"this is not JSON, from line {wrong.lineno}, character {wrong.colno} on") from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_follows(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Settings that others imply: a provider means OpenID Connect, a public URL names the host."""
+        data = dict(data)
+        if "identity" not in data and (data.get("google_client_id") or data.get("oidc_providers")):
+            data["identity"] = "oidc"
+        if url := str(data.get("public_url") or "").strip().rstrip("/"):
+            data["public_url"], host = _public_address(url)
+            if data.get("host") not in (None, "", host):
+                raise ValueError("CMB_HOST and CMB_PUBLIC_URL name different hosts. Set only one of them.")
+            data["host"] = host
+        return data
+
+    @model_validator(mode="after")
+    def _providers_fit(self) -> Settings:
+        if bool(self.google_client_id) != (self.google_client_secret is not None):
+            raise ValueError("CMB_GOOGLE_CLIENT_ID and CMB_GOOGLE_CLIENT_SECRET belong together. Set both or neither.")
+        ids = [provider.id for provider in self.providers]
+        if len(set(ids)) < len(ids):
+            raise ValueError("CMB_OIDC_PROVIDERS: two providers have the same id. Give each its own.")
+        if self.identity == "oidc" and not ids:
+            raise ValueError(
+                "CMB_IDENTITY=oidc has no provider to ask. Set CMB_GOOGLE_CLIENT_ID and CMB_GOOGLE_CLIENT_SECRET, or "
+                "CMB_OIDC_PROVIDERS."
+            )
+        return self
+
     @model_validator(mode="after")
     def _development_stays_on_loopback(self) -> Settings:
         if self.identity == "development" and not self.on_loopback:
@@ -115,22 +231,32 @@ class Settings(BaseSettings):
                 f"CMB_IDENTITY=development lets anybody in, so it works on loopback only, and CMB_BIND_ADDRESS is "
                 f"{self.bind_address}. Set CMB_BIND_ADDRESS=127.0.0.1."
             )
+        if self.identity == "development" and "public_url" in self.model_fields_set and not _is_local(self.host):
+            raise ValueError(
+                f"CMB_IDENTITY=development lets anybody in, and CMB_PUBLIC_URL says that others come through "
+                f"{self.public_url}. Set a provider, or take CMB_PUBLIC_URL away."
+            )
         return self
 
     @property
     def on_loopback(self) -> bool:
         """Whether the edge can be reached from this machine alone."""
-        if self.bind_address == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.bind_address).is_loopback
-        except ValueError:
-            return False
+        return self.bind_address == "localhost" or _is_loopback(self.bind_address)
 
-    @cached_property
-    def public_url(self) -> str:
-        """Absolute URL of the dashboard, without a slash at the end."""
-        return f"http://{self.host}" if self.port == 80 else f"http://{self.host}:{self.port}"
+    @property
+    def providers(self) -> tuple[ProviderSettings, ...]:
+        """Every identity provider, in the order of the buttons."""
+        if not self.google_client_id or self.google_client_secret is None:
+            return self.oidc_providers
+        return (
+            google(self.google_client_id, self.google_client_secret, self.google_domains),
+            *self.oidc_providers,
+        )
+
+    @property
+    def over_tls(self) -> bool:
+        """Whether browsers reach us by https, so that cookies may insist on it."""
+        return self.public_url.startswith("https:")
 
     @property
     def session_cookie(self) -> str:
@@ -139,11 +265,11 @@ class Settings(BaseSettings):
 
     def environment_host(self, slug: str) -> str:
         """Host (with port) of an environment."""
-        return f"{slug}.{self.host}" if self.port == 80 else f"{slug}.{self.host}:{self.port}"
+        return f"{slug}.{self.public_url.partition('://')[2]}"
 
     def environment_url(self, slug: str) -> str:
         """Absolute URL of an environment, without a slash at the end."""
-        return f"http://{self.environment_host(slug)}"
+        return f"{self.public_url.partition('://')[0]}://{self.environment_host(slug)}"
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -167,7 +293,10 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as wrong:
         lines = []
         for error in wrong.errors():
-            name = PREFIX + str(error["loc"][0]).upper() if error["loc"] else ""
+            place = [str(part) for part in error["loc"]]
+            name = PREFIX + place[0].upper() if place else ""
+            if len(place) > 1:
+                name += f" ({'.'.join(place[1:])})"
             text = str(error["msg"]).removeprefix("Value error, ")
             lines.append(f"{name}: {text}" if name else text)
         raise StartRefused("The settings cannot be used.\n" + "\n".join(lines)) from wrong
@@ -186,6 +315,8 @@ class SettingLine:
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "********"
+    if isinstance(value, tuple):
+        return ", ".join(str(each) for each in value)
     if isinstance(value, float):
         return f"{value:g}"
     return "" if value is None else str(value)

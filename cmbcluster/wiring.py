@@ -34,6 +34,7 @@ from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.insights import InsightService
 from cmbcluster.services.rates import RateService
 from cmbcluster.services.sessions import SessionService
+from cmbcluster.services.sign_ins import SignInService
 from cmbcluster.settings import Settings
 
 
@@ -51,6 +52,7 @@ class Parts:
     accounts: AccountService
     sessions: SessionService
     api_tokens: ApiTokenService
+    sign_ins: SignInService
     catalogue: CatalogueService
     environments: EnvironmentService
     activity: ActivityService
@@ -89,6 +91,7 @@ def build_parts(
     sessions = SessionService(database, bus, settings, keyring)
     rates = RateService(settings)
     api_tokens = ApiTokenService(database, bus, settings, rates)
+    identity = _identity(settings)
     return Parts(
         settings=settings,
         database=database,
@@ -96,10 +99,11 @@ def build_parts(
         runtime=runtime,
         insight=insight,
         resolver=resolver,
-        identity=DevelopmentIdentity(),
+        identity=identity,
         accounts=AccountService(database, bus),
         sessions=sessions,
         api_tokens=api_tokens,
+        sign_ins=SignInService(database, identity, sessions, settings),
         catalogue=CatalogueService(database),
         environments=EnvironmentService(database, bus, settings, rates),
         activity=ActivityService(database),
@@ -108,6 +112,15 @@ def build_parts(
         access=AccessService(database, bus, settings, sessions, api_tokens, keyring),
         rates=rates,
     )
+
+
+def _identity(settings: Settings) -> Identity:
+    if settings.identity == "development":
+        return DevelopmentIdentity()
+    # Loaded only where it is used: its libraries cost a laptop memory and time at the start.
+    from cmbcluster.identity.oidc import OidcIdentity
+
+    return OidcIdentity(settings)
 
 
 async def open_parts(settings: Settings) -> Parts:
@@ -134,6 +147,7 @@ async def _open_services(settings: Settings, runtime: Runtime, insight: Insight,
     keyring = await asyncio.to_thread(Keyring.of_file, keyring_path(settings))
     made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, keyring)
     await made.catalogue.seed(SYSTEM, load_seed())
+    await made.sign_ins.shut_old_ways(SYSTEM)
     return made
 
 
@@ -162,6 +176,7 @@ async def close_parts() -> None:
     await asyncio.gather(*_closing, return_exceptions=True)
     _closing.clear()
     if _parts is not None:
+        await _parts.identity.close()
         if isinstance(_parts.runtime, LocalRuntime):
             await _parts.runtime.close()
         await _parts.database.close()

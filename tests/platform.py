@@ -121,10 +121,13 @@ class Platform:
 
 
 @asynccontextmanager
-async def open_platform(folder: Path) -> AsyncIterator[Platform]:
-    """A platform with two applications: ``tiny`` (catalogue) and ``custom`` (a form)."""
+async def open_platform(folder: Path, **more: object) -> AsyncIterator[Platform]:
+    """A platform with two applications: ``tiny`` (catalogue) and ``custom`` (a form).
+
+    ``more`` are settings that differ from the tests' usual ones.
+    """
     clock = Clock()
-    settings = Settings(data_dir=folder, session_cache_seconds=0, _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(data_dir=folder, session_cache_seconds=0, _env_file=None, **more)  # type: ignore[arg-type]
     database = Database(settings.sqlalchemy_url, clock)
     await database.migrate()
     bus, runtime, resolver = MemoryBus(), FakeRuntime(now=clock), FakeResolver()
@@ -137,6 +140,7 @@ async def open_platform(folder: Path) -> AsyncIterator[Platform]:
         yield platform
     finally:
         await platform.forget_controller()
+        await parts.identity.close()
         await database.close()
 
 

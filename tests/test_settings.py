@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from cmbcluster.errors import StartRefused
+from cmbcluster.identity.oidc import OidcIdentity
+from cmbcluster.provider_settings import ProviderSettings
 from cmbcluster.settings import Settings, example_file, load_settings, setting_lines
 
 ROOT = Path(__file__).parent.parent
 # A number of these says in its name what it counts.
-UNITS = ("_seconds", "_bytes", "_workers", "_once", "_per_minute", "port")
+UNITS = ("_seconds", "_bytes", "_workers", "_once", "_per_minute", "_hops", "port")
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +116,119 @@ def test_addresses() -> None:
     assert settings.public_url == "http://localhost:9000"
     assert settings.environment_url("a-b2c3d4") == "http://a-b2c3d4.localhost:9000"
     assert Settings(port=80).environment_host("x") == "x.localhost"
+
+
+LAB = {
+    "id": "lab",
+    "name": "Lab",
+    "issuer": "https://id.example.org/realms/lab",
+    "client_id": "cmb",
+    "client_secret": "hunter2",
+    "allowed": {"domains": ["example.org"]},
+}
+
+
+def test_a_provider_makes_sign_in_real_and_any_address_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMB_BIND_ADDRESS", "0.0.0.0")
+    monkeypatch.setenv("CMB_GOOGLE_CLIENT_ID", "id.apps.example.com")
+    monkeypatch.setenv("CMB_GOOGLE_CLIENT_SECRET", "hunter2")
+    monkeypatch.setenv("CMB_GOOGLE_DOMAINS", "example.org, example.com")
+    monkeypatch.setenv("CMB_OIDC_PROVIDERS", json.dumps([LAB]))
+    monkeypatch.setenv("CMB_ADMINS", "ada@example.org,ravi@example.org")
+    settings = load_settings()
+    assert settings.identity == "oidc"
+    assert [provider.id for provider in settings.providers] == ["google", "lab"]
+    assert settings.providers[0].allowed.domains == ("example.org", "example.com")
+    assert settings.admins == ("ada@example.org", "ravi@example.org")
+    shown = {line.name: line.value for line in setting_lines(settings)}
+    assert shown["CMB_OIDC_PROVIDERS"] == "lab (https://id.example.org/realms/lab)"
+    assert shown["CMB_ADMINS"] == "ada@example.org, ravi@example.org"
+    assert "hunter2" not in str(shown) + repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"id": "development"}, "name of ours"),
+        ({"id": "sign-out"}, "name of ours"),
+        ({"id": "A b"}, "id"),
+        ({"issuer": "http://id.example.org"}, "https address"),
+        ({"issuer": "https://us@id.example.org"}, "https address"),
+        ({"issuer": ""}, "https address"),
+        ({"client_secret": None}, "client_secret_file"),
+        ({"client_secret_file": "/x"}, "client_secret_file"),
+        ({"allowed": {}}, "nobody could enter"),
+        ({"allowed": "somebody"}, "allowed"),
+        ({"algorithms": ["HS256"]}, "RS256"),
+        ({"algorithms": ["none"]}, "RS256"),
+        ({"algorithms": []}, "RS256"),
+        ({"roles": [{"claim": "groups", "contains": "x", "role": "root"}]}, "roles"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_wrong_providers_are_refused_without_their_secrets(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, object], words: str
+) -> None:
+    monkeypatch.setenv("CMB_OIDC_PROVIDERS", json.dumps([{**LAB, **change}]))
+    with pytest.raises(StartRefused, match="CMB_OIDC_PROVIDERS") as refused:
+        load_settings()
+    assert words in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"CMB_IDENTITY": "oidc"}, "no provider to ask"),
+        ({"CMB_GOOGLE_CLIENT_ID": "x"}, "belong together"),
+        ({"CMB_GOOGLE_CLIENT_SECRET": "hunter2"}, "belong together"),
+        ({"CMB_OIDC_PROVIDERS": json.dumps([LAB, LAB])}, "the same id"),
+        ({"CMB_OIDC_PROVIDERS": '[{"client_secret": "hunter2}]'}, "not JSON"),
+        ({"CMB_OIDC_PROVIDERS": '"hunter2"'}, "CMB_OIDC_PROVIDERS"),
+        ({"CMB_PUBLIC_URL": "https://cmb.example.org"}, "CMB_PUBLIC_URL"),
+        ({"CMB_PUBLIC_URL": "https://cmb.example.org/path"}, "scheme and host alone"),
+        ({"CMB_PUBLIC_URL": "https://us@cmb.example.org"}, "scheme and host alone"),
+        ({"CMB_PUBLIC_URL": "ftp://cmb.example.org"}, "scheme and host alone"),
+        ({"CMB_PUBLIC_URL": "https://cmb.example.org:x"}, "scheme and host alone"),
+        ({"CMB_PUBLIC_URL": "https://cmb.example.org?x"}, "scheme and host alone"),
+        ({"CMB_PUBLIC_URL": "https://a.example.org", "CMB_HOST": "b.example.org"}, "different hosts"),
+        ({"CMB_PUBLIC_URL": "https://exa_mple.org"}, "CMB_HOST"),
+    ],
+)
+def test_settings_of_signing_in_that_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], words: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StartRefused) as refused:
+        load_settings()
+    assert words in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2\n")
+    given = {**LAB, "client_secret": None, "client_secret_file": str(tmp_path / "secret")}
+    assert ProviderSettings.model_validate(given).secret() == "hunter2"
+    missing = {**given, "client_secret_file": str(tmp_path / "missing")}
+    with pytest.raises(StartRefused, match="client_secret_file"):
+        OidcIdentity(Settings(oidc_providers=(missing,)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("url", "home", "environment"),
+    [
+        ("https://cmb.example.org", "https://cmb.example.org", "https://x.cmb.example.org"),
+        ("https://CMB.example.org/", "https://cmb.example.org", "https://x.cmb.example.org"),
+        ("https://cmb.example.org:443", "https://cmb.example.org", "https://x.cmb.example.org"),
+        ("https://cmb.example.org:8443", "https://cmb.example.org:8443", "https://x.cmb.example.org:8443"),
+        ("http://cmb.example.org:80", "http://cmb.example.org", "http://x.cmb.example.org"),
+    ],
+)
+def test_the_public_address_is_that_of_browsers(url: str, home: str, environment: str) -> None:
+    settings = Settings(public_url=url, google_client_id="x", google_client_secret=SecretStr("y"), port=8300)
+    assert settings.public_url == home
+    assert settings.environment_url("x") == environment
+    assert settings.host == "cmb.example.org"
+    assert settings.port == 8300
+    assert settings.over_tls == home.startswith("https")

@@ -15,10 +15,14 @@ branch_labels = None
 depends_on = None
 
 _ENDED = "UPDATE sessions SET ended_at = created_at WHERE ended_at IS NULL"
+# They refer to sessions, and SQLite drops no table, not even to make it anew, that others refer
+# to. A code lives a minute and is worth nothing without its session.
+_NO_CODES = "DELETE FROM gate_codes"
 
 
 def upgrade() -> None:
     op.execute(_ENDED)
+    op.execute(_NO_CODES)
     with op.batch_alter_table("sessions") as table:
         table.drop_column("token_prefix")
         table.drop_column("token_sha256")
@@ -34,6 +38,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(_ENDED)
+    op.execute(_NO_CODES)
     with op.batch_alter_table("sessions") as table:
         table.drop_column("serial_made_at")
         table.drop_column("serial_seen")

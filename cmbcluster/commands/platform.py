@@ -26,6 +26,7 @@ from cmbcluster.edge.gate_server import GateServer
 from cmbcluster.edge.relay import Relay
 from cmbcluster.edge.rooms import EdgeRooms, close_rooms, open_rooms
 from cmbcluster.edge.servers import SocketServer
+from cmbcluster.http.forwarded import Forwarded
 from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy, script_hashes
 from cmbcluster.http.session_cookie import SessionCookies
@@ -74,7 +75,17 @@ class Platform:
         self._opened.push_async_callback(self._close_controller, controller)
         await controller.open()
         await self._open_servers(rooms, web)
-        plan = EdgePlan(settings.host, settings.port, binds, rooms.web, rooms.gate, frontend.client, frontend.font)
+        plan = EdgePlan(
+            settings.host,
+            settings.port,
+            binds,
+            rooms.web,
+            rooms.gate,
+            frontend.client,
+            frontend.font,
+            settings.public_url,
+            behind_proxies=settings.trusted_proxy_hops > 0,
+        )
         self._opened.push_async_callback(caddy.stop)
         await caddy.start(plan)
         self._opened.push_async_callback(self._end_environments, controller)
@@ -117,7 +128,8 @@ def _web_application(frontend: Frontend, settings: Settings) -> ASGIApp:
     reflex_application: ASGIApp = module.app()
     _take_over_logging()
     policy = content_security_policy(settings.public_url, script_hashes(frontend.client))
-    return Shell(SessionCookies(reflex_application, settings), settings.public_url, policy)
+    shell = Shell(SessionCookies(reflex_application, settings), settings.public_url, policy)
+    return Forwarded(shell, settings)
 
 
 def _take_over_logging() -> None:

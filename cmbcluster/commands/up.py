@@ -87,10 +87,9 @@ def _settle_memory() -> None:
 
 def _greet(settings: Settings, console: Console, seconds: float) -> None:
     """What a person needs to know now, and nothing else."""
-    people = ", ".join(person.name for person in parts().people)
     rows = [
         ("Open", f"[bold]{escape(settings.public_url)}[/bold]"),
-        ("Sign in", f"choose one of the test people on the page: {escape(people)}"),
+        ("Sign in", escape(_way_in(settings))),
         ("Environments", _protection()),
         ("Data", escape(str(settings.data_dir))),
         ("Stop", "Ctrl-C; environments are stopped too and their workspaces kept"),
@@ -103,6 +102,18 @@ def _greet(settings: Settings, console: Console, seconds: float) -> None:
     console.print()
     console.print(table)
     console.print()
+
+
+def _way_in(settings: Settings) -> str:
+    """How people sign in, and who can."""
+    if people := ", ".join(person.name for person in parts().people):
+        return f"choose one of the test people on the page: {people}"
+    words = "with " + " or ".join(provider.name for provider in settings.providers)
+    if everybody := [provider.name for provider in settings.providers if provider.allowed.everybody]:
+        words += f"; everybody with an account at {' or '.join(everybody)} may enter"
+    if not settings.admins:
+        words += "\nTo make somebody an admin after their first sign-in: cmbcluster admin grant EMAIL"
+    return words
 
 
 def _protection() -> str:

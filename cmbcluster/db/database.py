@@ -25,6 +25,7 @@ from cmbcluster.db import sqlite
 from cmbcluster.db.access import GateCodes
 from cmbcluster.db.catalogue import Applications
 from cmbcluster.db.environments import Environments
+from cmbcluster.db.identities import Identities, SignInAttempts
 from cmbcluster.db.people import Sessions, Users
 from cmbcluster.db.records import ActivityRows, Notices
 from cmbcluster.db.scripts import ApiTokens, LaunchKeys
@@ -44,6 +45,8 @@ class Work:
         self._session = session
         self._clock = clock
         self.users = Users(session)
+        self.identities = Identities(session)
+        self.sign_in_attempts = SignInAttempts(session)
         self.sessions = Sessions(session)
         self.applications = Applications(session)
         self.environments = Environments(session)

@@ -13,7 +13,13 @@ from cmbcluster.db.columns import UtcDateTime, new_id
 
 
 class User(SQLModel, table=True):
-    """A person: (provider, subject) is the identity, the e-mail address is not."""
+    """A person: (provider, subject) is the identity, the e-mail address is not.
+
+    ``provider`` and ``subject`` are those they first came with; ``identities`` has these too,
+    and any that they linked since, and is the table that signing in asks.
+    ``role_granted``: an operator gave the role, so no rule of a provider takes it away.
+    ``name_chosen``: they named themselves, so no provider renames them.
+    """
 
     __tablename__ = "users"
     __table_args__ = (UniqueConstraint("provider", "subject", name="uq_users_provider_subject"),)
@@ -22,11 +28,47 @@ class User(SQLModel, table=True):
     provider: str = Field(max_length=64)
     subject: str = Field(max_length=255)
     email: str = Field(max_length=320)
+    email_verified: bool = False
     name: str = Field(max_length=200)
+    name_chosen: bool = False
     role: str = Field(max_length=16)
+    role_granted: bool = False
     tier: str = Field(max_length=16)
     disabled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class LinkedIdentity(SQLModel, table=True):
+    """One identity of a person at one provider."""
+
+    __tablename__ = "identities"
+    __table_args__ = (UniqueConstraint("provider", "subject", name="uq_identities_provider_subject"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", index=True)
+    provider: str = Field(max_length=64)
+    subject: str = Field(max_length=255)
+    email: str = Field(default="", max_length=320)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class SignInAttempt(SQLModel, table=True):
+    """A sign-in on its way: begun here, not yet come back from the provider.
+
+    Only hashes are kept, of what the address and the browser's cookie must bring; nobody who
+    reads this table can complete a sign-in. ``link_session_id``: it is to add an identity to
+    the person of that session.
+    """
+
+    __tablename__ = "sign_in_attempts"
+
+    state_sha256: str = Field(primary_key=True, max_length=64)
+    browser_sha256: str = Field(max_length=64)
+    provider: str = Field(max_length=64)
+    next_path: str = Field(default="/", max_length=2000)
+    link_session_id: UUID | None = None
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Session(SQLModel, table=True):

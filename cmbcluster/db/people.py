@@ -28,13 +28,13 @@ class Users:
         return await self._session.get(User, user_id)
 
     async def by_subject(self, provider: str, subject: str) -> User | None:
-        """The user of an identity provider's subject, or None."""
+        """The user who first came with this identity, or None; ``identities`` has the others too."""
         found = await self._session.exec(select(User).where(User.provider == provider, User.subject == subject))
         return found.first()
 
     async def by_email(self, email: str) -> tuple[User, ...]:
-        """All users that gave this e-mail address; an address identifies nobody."""
-        found = await self._session.exec(select(User).where(User.email == email))
+        """All users with this e-mail address, verified by their provider; an address identifies nobody."""
+        found = await self._session.exec(select(User).where(User.email == email, col(User.email_verified).is_(True)))
         return tuple(found.all())
 
     async def lock(self, user_id: UUID) -> User | None:

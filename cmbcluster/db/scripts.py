@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy import delete, func, update
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from cmbcluster.db.models import ApiToken, LaunchKey, User
+from cmbcluster.db.models import ApiToken, LaunchKey, LinkedIdentity, User
 
 
 class ApiTokens:
@@ -55,6 +56,16 @@ class ApiTokens:
             select(func.count()).where(ApiToken.user_id == user_id, col(ApiToken.revoked_at).is_(None))
         )
         return found.one()
+
+    async def revoke_of_others(self, providers: Collection[str], now: datetime) -> None:
+        """Revoke the tokens of people who have no identity at any of these providers."""
+        known = select(LinkedIdentity.user_id).where(col(LinkedIdentity.provider).in_(providers))
+        await self._session.exec(
+            update(ApiToken)
+            .where(col(ApiToken.revoked_at).is_(None), col(ApiToken.user_id).not_in(known))
+            .values(revoked_at=now)
+            .execution_options(synchronize_session=False)
+        )
 
     async def touch(self, token_id: UUID, now: datetime) -> None:
         """Remember that it was used; never moves backwards."""

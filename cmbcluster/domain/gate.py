@@ -8,8 +8,9 @@ from enum import StrEnum
 from cmbcluster.domain.views import EnvironmentView
 from cmbcluster.settings import SESSION_COOKIE
 
-__all__ = ["ENVIRONMENT_COOKIE", "SESSION_COOKIE", "GateAnswer", "Verdict"]
+__all__ = ["ENVIRONMENT_COOKIE", "SESSION_COOKIE", "SIGN_IN_COOKIE", "GateAnswer", "Verdict"]
 ENVIRONMENT_COOKIE = "cmb_environment"
+SIGN_IN_COOKIE = "cmb_sign_in"
 
 
 class Verdict(StrEnum):

@@ -29,6 +29,16 @@ class PersonView:
 
 
 @dataclass(frozen=True)
+class IdentityView:
+    """One account elsewhere that signs the person in."""
+
+    provider: str
+    name: str
+    email: str
+    since: datetime
+
+
+@dataclass(frozen=True)
 class SessionView:
     """One of a person's sessions."""
 

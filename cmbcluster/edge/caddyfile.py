@@ -15,6 +15,8 @@ from cmbcluster.edge.cookies import DOMAIN_ATTRIBUTE, OF_OURS
 # Names that a proxy in front of an application is expected to set. From outside they are lies.
 # The first takes every name with an underscore, which some servers read as a hyphen.
 FORGEABLE = ("*_*", "X-Env-*", "X-Forwarded-*", "Forwarded", "X-Real-Ip", "X-Auth-*", "X-User*", "X-Remote-*")
+# What a proxy in front of us wrote, under a name that nobody outside can use.
+CHAIN = "X-Cmb-Chain"
 _ENCODE = """		encode {
 			gzip
 			minimum_length 1024
@@ -37,7 +39,8 @@ class EdgePlan:
     """Everything the configuration depends on.
 
     ``assets`` is the built frontend, if any, and ``font`` the path of the text face in it,
-    for pages on environments' hosts that can load nothing from the dashboard.
+    for pages on environments' hosts that can load nothing from the dashboard. ``address`` is
+    what browsers call the dashboard when a proxy in front ends TLS for us.
     """
 
     host: str
@@ -47,10 +50,14 @@ class EdgePlan:
     gate_socket: Path
     assets: Path | None
     font: str = ""
+    address: str = ""
+    behind_proxies: bool = False
 
     @property
     def public_url(self) -> str:
         """Absolute URL of the dashboard."""
+        if self.address:
+            return self.address
         return f"http://{self.host}" if self.port == 80 else f"http://{self.host}:{self.port}"
 
 
@@ -95,6 +102,12 @@ def _strip_forged() -> str:
     return "\n".join(f"\t\trequest_header -{name}" for name in FORGEABLE)
 
 
+def _keep_chain(plan: EdgePlan) -> str:
+    """The addresses that proxies in front of us saw, before everything forwarded is taken away."""
+    kept = f"\t\trequest_header {CHAIN} {{http.request.header.X-Forwarded-For}}\n" if plan.behind_proxies else ""
+    return f"\t\trequest_header -{CHAIN}\n{kept}"
+
+
 def _font(plan: EdgePlan) -> str:
     if plan.assets is None or not plan.font:
         return ""
@@ -133,7 +146,7 @@ def _dashboard(plan: EdgePlan) -> str:
 http://{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
 	route {{
-{_strip_forged()}{_font(plan)}{assets}
+{_keep_chain(plan)}{_strip_forged()}{_font(plan)}{assets}
 {_ENCODE}		reverse_proxy {_dial(plan.web_socket)} {{
 			transport http {{
 				dial_timeout {DIAL_SECONDS}s

@@ -11,7 +11,7 @@ import re
 DOMAIN_ATTRIBUTE = r"(?i);\s*domain\s*=[^;]*"
 # Equals signs in front make a cookie without a name, whose value a browser then sends back as
 # if it were a name.
-OF_OURS = r"(?i)^[\s=]*(__host-|__secure-)?cmb_(session|environment|return)\s*=.*"
+OF_OURS = r"(?i)^[\s=]*(__host-|__secure-)?cmb_(session|sign_in|environment|return)\s*=.*"
 
 _DOMAIN_ATTRIBUTE = re.compile(DOMAIN_ATTRIBUTE)
 _OF_OURS = re.compile(OF_OURS)

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, quote, unquote
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, SESSION_COOKIE, GateAnswer, Verdict
+from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, SESSION_COOKIE, SIGN_IN_COOKIE, GateAnswer, Verdict
 from cmbcluster.domain.tokens import bearer_of
 from cmbcluster.edge import pages
 from cmbcluster.edge.relay import Relay
@@ -27,7 +27,7 @@ logger = structlog.get_logger(__name__)
 
 RETURN_COOKIE = "cmb_return"
 RETURN_SECONDS = 300
-_OURS = frozenset({ENVIRONMENT_COOKIE, SESSION_COOKIE, RETURN_COOKIE})
+_OURS = frozenset({ENVIRONMENT_COOKIE, SESSION_COOKIE, SIGN_IN_COOKIE, RETURN_COOKIE})
 # A path of this host and nothing else: no second slash, backslash or control character.
 _LOCAL_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]{0,2000}")
 _TEXT: tuple[tuple[bytes, bytes], ...] = (
@@ -137,6 +137,7 @@ class Gate:
         self._settings = settings
         self._relay = relay
         self._home = settings.public_url
+        self._secure = "; Secure" if settings.over_tls else ""
         self._ways: dict[str, Callable[[Request, Send], Awaitable[None]]] = {
             "/authorize": self._authorize,
             "/.cmb/enter": self._enter,
@@ -198,7 +199,7 @@ class Gate:
         if back != "/":
             cookie = (
                 f"{RETURN_COOKIE}={quote(back, safe='')}; Max-Age={RETURN_SECONDS}; "
-                "Path=/.cmb/enter; HttpOnly; SameSite=Lax"
+                f"Path=/.cmb/enter; HttpOnly; SameSite=Lax{self._secure}"
             )
             headers.append((b"set-cookie", cookie.encode()))
         await _reply(send, 303, b"", headers)
@@ -239,8 +240,8 @@ class Gate:
         back = local_path(unquote(_cookie_value(request.cookie, RETURN_COOKIE)))
         life = self._settings.environment_cookie_seconds
         cookies = (
-            f"{ENVIRONMENT_COOKIE}={value}; Max-Age={life}; Path=/; HttpOnly; SameSite=Lax",
-            f"{RETURN_COOKIE}=; Max-Age=0; Path=/.cmb/enter; HttpOnly; SameSite=Lax",
+            f"{ENVIRONMENT_COOKIE}={value}; Max-Age={life}; Path=/; HttpOnly; SameSite=Lax{self._secure}",
+            f"{RETURN_COOKIE}=; Max-Age=0; Path=/.cmb/enter; HttpOnly; SameSite=Lax{self._secure}",
         )
         headers: _HeaderList = [(b"set-cookie", cookie.encode("latin-1")) for cookie in cookies]
         headers += [(b"location", quote(back, safe="/?&=%:@+,;~!$'()*#").encode()), (b"cache-control", b"no-store")]

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from cmbcluster import __version__
-from cmbcluster.http import exports, signing, tokens
+from cmbcluster.http import exports, providers, signing, tokens
 from cmbcluster.http.actors import actor_of
 from cmbcluster.http.api.table import BASE, build_api
 from cmbcluster.http.problems import HANDLERS, problem
@@ -64,6 +64,10 @@ WAYS: tuple[Way, ...] = (
     Way("/auth/sign-out", "POST", Permission.PUBLIC, signing.sign_out, changes=True),
     Way("/auth/standing", "GET", Permission.SIGNED_IN, signing.standing, quiet=True),
     Way("/auth/standing", "POST", Permission.SIGNED_IN, signing.standing, changes=True),
+    Way("/auth/{provider}/start", "POST", Permission.PUBLIC, providers.start_sign_in, changes=True),
+    Way("/auth/{provider}/link", "POST", Permission.SIGNED_IN, providers.start_link, changes=True),
+    # The provider sends the browser back by GET; the state in it works once, in that browser alone.
+    Way("/auth/{provider}/callback", "GET", Permission.PUBLIC, providers.come_back, changes=True),
     # Makes a one-time code that is worthless without the person's own session.
     Way("/open/{environment}", "GET", Permission.PUBLIC, signing.open_environment, changes=True),
     Way("/api/environments/{environment_id:uuid}/log", "GET", Permission.SIGNED_IN, exports.environment_log),

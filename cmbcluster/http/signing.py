@@ -27,7 +27,7 @@ logger = structlog.get_logger(__name__)
 FORM_BYTES = 8192
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def small_form(request: Request) -> dict[str, str]:
     """A small form. Read by us, since a general parser spools whatever it is sent to disk."""
     raw = b""
     async for chunk in request.stream():
@@ -44,7 +44,7 @@ async def sign_in_development(request: Request) -> Response:
     if here.settings.identity != "development":
         raise HTTPException(404)
     await here.rates.check(visitor(request), Limited.SIGN_IN)
-    form = await _form(request)
+    form = await small_form(request)
     identity = here.identity.sign_in(form.get("person", ""))
     previous = await actor_or_none(request)
     token = await here.sessions.sign_in(

@@ -5,11 +5,14 @@ The settings refuse this provider unless the platform listens on loopback alone.
 
 from __future__ import annotations
 
-from cmbcluster.domain.actors import Role, Tier
-from cmbcluster.errors import NotFound
-from cmbcluster.identity.port import Person, SignedIn
+from collections.abc import Mapping
 
-PROVIDER = "development"
+from cmbcluster.domain.actors import Role, Tier
+from cmbcluster.domain.admission import Entrant
+from cmbcluster.errors import NotFound
+from cmbcluster.identity.port import DEVELOPMENT, Person, Provider, SignedIn, Ticket
+
+NO_PROVIDER = ("There is no such way to sign in.", "Choose one on the front page.")
 _PEOPLE: dict[str, tuple[str, str, Role, Tier]] = {
     "ada": ("Ada Lovell", "Researcher, free tier", Role.USER, Tier.FREE),
     "elena": ("Elena Marchetti", "Researcher, premium tier", Role.USER, Tier.PREMIUM),
@@ -29,4 +32,19 @@ class DevelopmentIdentity:
         if person_id not in _PEOPLE:
             raise NotFound("There is no such person.", "Choose one of the people on the sign-in page.")
         name, _, role, tier = _PEOPLE[person_id]
-        return SignedIn(PROVIDER, person_id, f"{person_id}@example.org", name, role, tier)
+        return SignedIn(DEVELOPMENT, person_id, f"{person_id}@example.org", name, role, tier, email_verified=True)
+
+    def providers(self) -> tuple[Provider, ...]:
+        """Nobody is asked: the page offers the people themselves."""
+        return ()
+
+    async def address(self, _provider_id: str, _ticket: Ticket, /) -> str:
+        """There is no provider to go to."""
+        raise NotFound(*NO_PROVIDER)
+
+    async def confirm(self, _provider_id: str, _ticket: Ticket, _answer: Mapping[str, str], /) -> Entrant:
+        """There is no provider to come back from."""
+        raise NotFound(*NO_PROVIDER)
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -46,9 +46,15 @@ def document(
     facts: str = "",
     refresh: int = 0,
     wide: bool = False,
+    onward: str = "",
 ) -> bytes:
-    """The frame of every page. ``say``, ``head``, ``bar`` and ``facts`` are HTML, the rest is text."""
+    """The frame of every page. ``say``, ``head``, ``bar`` and ``facts`` are HTML, the rest is text.
+
+    ``onward`` is an address that the browser goes on to at once.
+    """
     again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
+    if onward:
+        again = f'<meta http-equiv="refresh" content="0;url={escape(onward)}">'
     buttons = "".join(
         f'<a class="btn{"" if place else " go"}" href="{escape(act.href)}">{act.drawing}{escape(act.words)}</a>'
         for place, act in enumerate(acts)

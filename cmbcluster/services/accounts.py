@@ -44,6 +44,7 @@ class AccountService:
                 work, actor, "profile_changed", await work.now(), owner_id=user_id, detail=f"{user.name} → {clean}"
             )
             user.name = clean
+            user.name_chosen = True
             view = _view(user)
         await self._bus.publish(Ring("sessions", ""))
         await self._bus.publish(Ring(f"user:{user_id}", "profile"))
@@ -60,18 +61,19 @@ class AccountService:
     async def grant_admin(self, actor: Actor, email: str) -> PersonView:
         """Make the one person with this e-mail address an admin; for the operator's terminal.
 
-        Raises NotFound when nobody or more than one person has the address.
+        Raises NotFound when nobody or more than one person has the address, verified by their provider.
         """
         actor.require_system()
         async with self._database.transaction() as work:
             users = await work.users.by_email(email.strip())
             if len(users) != 1:
                 raise NotFound(
-                    f"{len(users) or 'No'} people have signed in with {email.strip()}.",
+                    f"{len(users) or 'No'} people have signed in with {email.strip()} as a verified address.",
                     "Let the person sign in once, then grant again.",
                 )
             user = users[0]
             user.role = Role.ADMIN.value
+            user.role_granted = True
             note_activity(
                 work, actor, "profile_changed", await work.now(), owner_id=user.id, detail="Role is admin now"
             )

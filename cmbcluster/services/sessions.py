@@ -16,12 +16,13 @@ from uuid import UUID
 
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.crypto.keyring import Keyring
-from cmbcluster.db.database import Database, Work
+from cmbcluster.db.database import Database
 from cmbcluster.db.models import Session, User
 from cmbcluster.domain.actors import Actor, ActorKind, Role, Tier
 from cmbcluster.domain.views import SessionView, StandingView
 from cmbcluster.errors import Forbidden, NotFound, NotSignedIn
 from cmbcluster.identity.port import SignedIn
+from cmbcluster.services.people import find_or_make
 from cmbcluster.services.records import note_activity
 from cmbcluster.settings import Settings
 
@@ -84,7 +85,8 @@ class SessionService:
         """
         async with self._database.transaction() as work:
             now = await work.now()
-            user = await self._person(work, identity, now)
+            found = await find_or_make(work, identity, now)
+            user = found.user
             if user.disabled_at is not None:
                 raise Forbidden("This account is disabled.", "Ask an admin of this platform.")
             session = Session(
@@ -101,6 +103,9 @@ class SessionService:
             work.sessions.add(session)
             await work.flush()
             note_activity(work, _actor(user, session), "signed_in", now, owner_id=user.id, detail=browser[:120])
+        if found.rights_changed:
+            self.forget_answers()
+            await self._bus.publish(Ring("sessions", str(user.id)))
         await self._bus.publish(Ring(f"user:{user.id}", "sessions"))
         return self._token(session.id, session.serial, now)
 
@@ -293,22 +298,6 @@ class SessionService:
             return _Token(UUID(claims["sid"]), int(claims["ser"]), int(claims["iat"]), int(claims["exp"]))
         except (KeyError, ValueError, TypeError):
             return None
-
-    async def _person(self, work: Work, identity: SignedIn, now: datetime) -> User:
-        user = await work.users.by_subject(identity.provider, identity.subject)
-        if user is None:
-            user = User(
-                provider=identity.provider,
-                subject=identity.subject,
-                email=identity.email,
-                name=identity.name,
-                role=identity.role.value,
-                tier=identity.tier.value,
-                created_at=now,
-            )
-            work.users.add(user)
-            await work.flush()
-        return user
 
     def _works(self, session: Session, user: User, now: datetime) -> bool:
         return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import alembic.autogenerate
@@ -9,7 +11,7 @@ import alembic.command
 import alembic.config
 import alembic.migration
 import pytest
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 from sqlmodel import SQLModel
 
 from cmbcluster.db.database import MIGRATIONS, Database
@@ -55,3 +57,49 @@ async def test_sqlite_is_prepared(database: Database) -> None:
             for name in ("journal_mode", "foreign_keys", "busy_timeout")
         ]
     assert answers == ["wal", 1, 10_000]
+
+
+PERSON_OF_0001 = (
+    "INSERT INTO users (id, provider, subject, email, name, role, tier, created_at) "
+    "VALUES (:key, 'development', :subject, 'a@example.org', 'A', :role, 'free', :at)"
+)
+# Others refer to people: a migration that makes the table anew would lose them, or fail.
+SESSION_OF_0001 = (
+    "INSERT INTO sessions (id, user_id, token_prefix, token_sha256, created_at, last_seen_at, expires_at, browser, "
+    "address) VALUES (:key, :key, 'x', :key, :at, :at, :at, '', '')"
+)
+
+
+async def test_people_of_before_keep_their_identity_and_what_they_may(database: Database) -> None:
+    await _migrate(database, "0001")
+    async with database.engine.begin() as connection:
+        for key, subject, role in (("a" * 32, "ada", "user"), ("b" * 32, "ravi", "admin")):
+            about = {"key": key, "subject": subject, "role": role, "at": "2026-11-01 00:00:00.000000"}
+            await connection.execute(text(PERSON_OF_0001), about)
+            await connection.execute(text(SESSION_OF_0001), about)
+    # A code whose environment does not matter here; foreign keys are each connection's own matter.
+    with contextlib.closing(sqlite3.connect(str(database.engine.url.database))) as beside, beside:
+        beside.execute("INSERT INTO gate_codes VALUES ('c', ?, 'e', '2026-11-01', NULL)", ("a" * 32,))
+    await _migrate(database, "0003")
+    async with database.reading() as work:
+        ada = await work.identities.person("development", "ada")
+        ravi = await work.identities.person("development", "ravi")
+    assert ada is not None
+    assert ravi is not None
+    assert (ada[1].name, ada[1].email_verified, ada[1].role_granted) == ("A", True, False)
+    assert (ravi[1].email_verified, ravi[1].role_granted) == (True, True)
+    await _migrate(database, "0001", down=True)
+    async with database.engine.connect() as connection:
+        kept = (await connection.exec_driver_sql("SELECT subject, role FROM users ORDER BY subject")).all()
+    assert [tuple(row) for row in kept] == [("ada", "user"), ("ravi", "admin")]
+
+
+async def _migrate(database: Database, revision: str, *, down: bool = False) -> None:
+    def run(connection: Connection) -> None:
+        config = alembic.config.Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        (alembic.command.downgrade if down else alembic.command.upgrade)(config, revision)
+
+    async with database.engine.begin() as connection:
+        await connection.run_sync(run)

@@ -70,7 +70,13 @@ async def dashboard(request: Request) -> JSONResponse:
 
 
 @pytest.fixture
-async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+def behind_proxies() -> bool:
+    """Whether the settings say that proxies stand in front; a test may say otherwise."""
+    return False
+
+
+@pytest.fixture
+async def edge(tmp_path: Path, behind_proxies: bool) -> AsyncIterator[Edge]:
     """The edge, the gate and an application, as ``cmbcluster up`` puts them together."""
     port = free_port()
     settings = Settings(data_dir=tmp_path, port=port, _env_file=None)  # type: ignore[call-arg]
@@ -87,7 +93,14 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     web_app = Starlette(routes=[Route("/stream", streams.answer), Route("/{path:path}", dashboard)])
     web = SocketServer(web_app, rooms.web, lifespan=False, websockets=True)
     plan = EdgePlan(
-        settings.host, port, addresses(settings.bind_address), rooms.web, rooms.gate, assets, "/assets/face.woff2"
+        settings.host,
+        port,
+        addresses(settings.bind_address),
+        rooms.web,
+        rooms.gate,
+        assets,
+        "/assets/face.woff2",
+        behind_proxies=behind_proxies,
     )
     caddy = Caddy(rooms)
     await relay.start()

@@ -301,3 +301,21 @@ async def test_a_caddy_that_dies_comes_back(edge: Edge) -> None:
                 continue
             return
     pytest.fail("Caddy did not come back within 10 s")
+
+
+async def chain_at_the_dashboard(edge: Edge, **forged: str) -> dict[str, str]:
+    named = {name.replace("_", "-"): value for name, value in forged.items()}
+    answer = await edge.client.get("/x", headers={"Host": f"localhost:{edge.port}", **named})
+    told = dict(answer.json()["headers"])
+    return {name: told[name] for name in ("x-cmb-chain", "x-forwarded-for") if told.get(name)}
+
+
+async def test_without_proxies_nobodys_word_about_addresses_gets_in(edge: Edge) -> None:
+    told = await chain_at_the_dashboard(edge, X_Forwarded_For="6.6.6.6", X_Cmb_Chain="6.6.6.6")
+    assert told == {"x-forwarded-for": "127.0.0.1"}
+
+
+@pytest.mark.parametrize("behind_proxies", [True])
+async def test_behind_proxies_their_word_is_kept_apart_from_what_the_edge_saw(edge: Edge) -> None:
+    told = await chain_at_the_dashboard(edge, X_Forwarded_For="6.6.6.6, 203.0.113.9", X_Cmb_Chain="7.7.7.7")
+    assert told == {"x-cmb-chain": "6.6.6.6, 203.0.113.9", "x-forwarded-for": "127.0.0.1"}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
 from cmbcluster.db.scripts import ApiTokens
-from cmbcluster.domain.actors import Actor, Role, Scope
+from cmbcluster.domain.actors import SYSTEM, Actor, Role, Scope
 from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, Verdict
 from cmbcluster.domain.tokens import LIFETIMES_DAYS, bearer_of, looks_right, token_of
 from cmbcluster.errors import InvalidInput, NotFound, QuotaExceeded, TooManyRequests
@@ -263,3 +264,15 @@ async def test_tokens_are_not_made_without_end(platform: Platform) -> None:
         for number in range(MOST_TOKENS):
             await platform.parts.api_tokens.make(ada, f"t{number}", ["read"], 7)
     assert len(await platform.parts.api_tokens.mine(ada)) < MOST_TOKENS
+
+
+async def test_tokens_of_people_nobody_vouches_for_any_more_are_revoked(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, sign_ins = await make(platform, "ada"), platform.parts.sign_ins
+    assert await sign_ins.shut_old_ways(SYSTEM) == 0
+    assert await platform.parts.api_tokens.find(made.secret) is not None
+    # Yesterday's test people, in a platform that asks a provider now.
+    monkeypatch.setattr(sign_ins, "_settings", SimpleNamespace(identity="oidc"))
+    assert await sign_ins.shut_old_ways(SYSTEM) == 1
+    assert await platform.parts.api_tokens.find(made.secret) is None

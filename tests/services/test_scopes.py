@@ -13,6 +13,7 @@ import pytest
 from cmbcluster.domain.actors import ANONYMOUS, SYSTEM, Actor, Role, Scope
 from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.errors import Forbidden, NotSignedIn, UserError
+from cmbcluster.services.sign_ins import Attempt
 from tests.platform import Platform
 
 READ, LAUNCH = frozenset({Scope.READ}), frozenset({Scope.LAUNCH})
@@ -34,6 +35,12 @@ def launch(service: Any, actor: Actor) -> Any:
     return service.launch(actor, LaunchOrder("tiny", "planck", "small", 3600))
 
 
+def finish_link(service: Any, actor: Actor) -> Any:
+    nowhere: Any = None
+    attempt = Attempt("nobody", nowhere, "/", actor.session_id or ID)
+    return service.finish_link(actor, attempt, {}, browser="", address="")
+
+
 RULES: dict[str, Rule] = {
     "accounts.person": Rule(READ, lambda s, a: s.person(a)),
     "accounts.limits": Rule(READ, lambda s, a: s.limits(a)),
@@ -45,6 +52,10 @@ RULES: dict[str, Rule] = {
     "sessions.end": Rule(SESSION, lambda s, a: s.end(a, ID)),
     "sessions.end_others": Rule(SESSION, lambda s, a: s.end_others(a)),
     "sessions.sign_out": Rule(SESSION, lambda s, a: s.sign_out(a)),
+    "sign_ins.identities": Rule(SESSION, lambda s, a: s.identities(a)),
+    "sign_ins.begin_link": Rule(SESSION, lambda s, a: s.begin_link(a, "nobody", browser_key="x")),
+    "sign_ins.finish_link": Rule(SESSION, finish_link),
+    "sign_ins.shut_old_ways": Rule(SESSION, lambda s, a: s.shut_old_ways(a), system=True),
     "api_tokens.make": Rule(SESSION, lambda s, a: s.make(a, "x", ["read"], 7)),
     "api_tokens.mine": Rule(SESSION, lambda s, a: s.mine(a)),
     "api_tokens.revoke": Rule(SESSION, lambda s, a: s.revoke(a, ID)),
@@ -84,6 +95,10 @@ BEFORE_AN_ACTOR = {
     "rates.check",
     "sessions.alive",
     "sessions.forget_answers",
+    "sign_ins.providers",
+    "sign_ins.begin",
+    "sign_ins.take",
+    "sign_ins.finish",
     "api_tokens.find",
     "api_tokens.forget_answers",
     "access.redeem",

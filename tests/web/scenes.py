@@ -35,6 +35,8 @@ SHOTS = (
     Shot("nowhere", "/nothing-here", person=""),
     Shot("home", "/"),
     Shot("home-new", "/", person="ada"),
+    Shot("session-ending", "/", person="ravi"),
+    Shot("session-ended", "/?ended=1&next=/settings", person=""),
     Shot("palette", "/", press=("Control+k", "p", "l", "a", "n")),
     Shot("shortcuts", "/", press=("?",)),
     Shot("catalogue", "/catalogue"),

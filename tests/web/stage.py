@@ -30,6 +30,7 @@ from cmbcluster.domain.views import (
     ApplicationView,
     EnvironmentPage,
     EnvironmentView,
+    IdentityView,
     LimitsView,
     NoticeView,
     PersonView,
@@ -37,6 +38,7 @@ from cmbcluster.domain.views import (
     ReasonView,
     SessionView,
     StageView,
+    StandingView,
     TokenView,
     UsageView,
 )
@@ -480,6 +482,19 @@ class Platform:
         account = self.accounts_by_token.get(token)
         return account.actor if account else None
 
+    async def identities(self, actor: Actor) -> tuple[IdentityView, ...]:
+        return (IdentityView("development", "Development", self.account(actor).email, self.now),)
+
+    async def standing(self, actor: Actor) -> StandingView:
+        now = datetime.now(UTC)
+        # Ravi has not touched anything for a while.
+        left = timedelta(seconds=95) if actor.user_id == key("ravi") else timedelta(minutes=30)
+        return StandingView(now + left, now + timedelta(hours=10), now)
+
+    async def stay(self, actor: Actor) -> StandingView:
+        now = datetime.now(UTC)
+        return StandingView(now + timedelta(minutes=30), now + timedelta(hours=10), now)
+
     async def mine(self, actor: Actor) -> tuple[SessionView, ...]:
         now = datetime.now(UTC)
         here = actor.session_id or key("s")
@@ -695,7 +710,15 @@ class Platform:
             bus=self.bus,
             people=PEOPLE,
             accounts=s(person=self.person, rename=self.rename_person, limits=self.limits),
-            sessions=s(find=self.find, mine=self.mine, end=self.end, end_others=self.end_others),
+            sessions=s(
+                find=self.find,
+                mine=self.mine,
+                end=self.end,
+                end_others=self.end_others,
+                standing=self.standing,
+                stay=self.stay,
+            ),
+            sign_ins=s(providers=tuple, identities=self.identities),
             api_tokens=s(mine=self.tokens, make=self.make_token, revoke=self.revoke_token),
             catalogue=s(applications=self.applications, categories=self.categories, application=self.application),
             environments=s(

@@ -98,7 +98,7 @@ export function Standing({ who = "" }) {
   }, [who]);
 
   if (who !== "in" || left <= 0) return null;
-  return <section className="ends stays" aria-label="Your session">
+  return <section className="stays" aria-label="Your session">
     <div className="note warn"><svg className="i" aria-hidden="true"><use href="/glyphs.svg#i-clock" /></svg>
       <span className="grow" role="alert"><b className="b">You will be signed out in <time aria-hidden="true">{minutes(left)}</time><span className="hush"> less than two minutes</span>.</b> {last ? "No session lasts longer. Sign in again then; what you typed is kept." : "Nobody seems to be here."}</span>
       {!last && <button className="link" type="button" onClick={() => state.current.stay()}>Stay signed in</button>}

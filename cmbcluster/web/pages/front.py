@@ -26,10 +26,19 @@ class PersonChoice:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class ProviderChoice:
+    """One of the providers that can be asked who somebody is."""
+
+    name: str = ""
+    start: str = ""
+
+
 class FrontState(rx.State):
     """Who can sign in, and where they go then."""
 
     people: list[PersonChoice] = []
+    providers: list[ProviderChoice] = []
     next_path: str = "/"
     ended: bool = False
 
@@ -38,6 +47,7 @@ def show_front(state: FrontState, next_path: str, *, ended: bool) -> None:
     """List the people; keep the address they came from when it is one of ours."""
     state.ended = ended
     state.people = [PersonChoice(str(p.id), str(p.name), str(p.note)) for p in parts().people]
+    state.providers = [ProviderChoice(str(p.name), f"/auth/{p.id}/start") for p in parts().sign_ins.providers()]
     own = next_path.startswith("/") and not next_path.startswith(("//", "/\\")) and len(next_path) <= NEXT_LIMIT
     state.next_path = next_path if own else "/"
 
@@ -64,6 +74,17 @@ def _person(person: Any, number: Any) -> rx.Component:
     )
 
 
+def _provider(provider: Any, number: Any) -> rx.Component:
+    """The button says where its form goes, so that one form serves all of them."""
+    return rx.el.button(
+        f"Sign in with {provider.name}",
+        icon("right"),
+        type="submit",
+        form_action=provider.start,
+        class_name=rx.cond(number == 0, "btn lg go", "btn lg"),
+    )
+
+
 def _hero() -> rx.Component:
     """What it is, and the way in."""
     return rx.el.section(
@@ -85,6 +106,7 @@ def _hero() -> rx.Component:
                 ),
             ),
             rx.el.input(type="hidden", name="next", value=S.next_path, read_only=True),
+            rx.foreach(S.providers, _provider),
             rx.foreach(S.people, _person),
             rx.cond(
                 S.people.length() > 0,
@@ -123,6 +145,8 @@ def front_page() -> rx.Component:
         rx.el.a("Skip to content", href="#front", class_name="skip", reload_document=True),
         rx.el.header(rx.el.a(mark(), rx.el.span("CMBCluster"), href="/", class_name="brand"), class_name="front-top"),
         rx.el.main(_hero(), _promises(), id="front", tab_index=-1),
-        rx.el.footer(rx.el.span("CMBCluster on this machine"), class_name="end"),
+        rx.el.footer(
+            rx.el.span(rx.cond(S.people.length() > 0, "CMBCluster on this machine", "CMBCluster")), class_name="end"
+        ),
         class_name="front",
     )

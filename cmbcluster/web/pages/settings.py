@@ -13,7 +13,7 @@ import reflex as rx
 from reflex_base.style import set_color_mode
 
 from cmbcluster.domain.actors import Actor
-from cmbcluster.domain.views import LimitsView, PersonView, SessionView, TokenView
+from cmbcluster.domain.views import IdentityView, LimitsView, PersonView, SessionView, TokenView
 from cmbcluster.errors import NotFound, UserError
 from cmbcluster.web.access import signed_in
 from cmbcluster.web.addresses import asked
@@ -30,6 +30,7 @@ from cmbcluster.web.components.kit import (
     text_input,
 )
 from cmbcluster.web.components.layout import frame
+from cmbcluster.web.components.posting import Posting
 from cmbcluster.web.components.tokens import TokensState, show_tokens, tokens_tab
 from cmbcluster.web.guard import actor_of
 from cmbcluster.web.js.parts import Form, Kept, Theme, When
@@ -63,6 +64,25 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class AccountRow:
+    """An account elsewhere that signs the person in, or one that could."""
+
+    name: str = ""
+    email: str = ""
+    since: float = 0.0
+    link: str = ""  # where its form goes
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the settings ask for beside what the frame knows."""
+
+    sessions: tuple[SessionView, ...]
+    identities: tuple[IdentityView, ...]
+    tokens: tuple[TokenView, ...]
+
+
+@dataclass(frozen=True)
 class SessionRow:
     """One place where the person is signed in."""
 
@@ -81,6 +101,8 @@ class SettingsState(rx.State):
     ready: bool = False
     tab: str = "profile"
     profile: Profile = Profile()
+    accounts: list[AccountRow] = []
+    linkable: list[AccountRow] = []
     sessions: list[SessionRow] = []
     errors: dict[str, str] = {}
 
@@ -132,23 +154,24 @@ def _session_id(raw_id: object) -> UUID:
         raise NotFound("There is no such session.", "It may have ended already.") from wrong
 
 
-@dataclass(frozen=True)
-class Access:
-    """Where and with what the person gets in."""
+class SettingsPage(Page[SettingsState, Known]):
+    """The settings need sessions, accounts and tokens beside what the frame asks for."""
 
-    sessions: tuple[SessionView, ...]
-    tokens: tuple[TokenView, ...]
+    async def gather(self, actor: Actor) -> Known:
+        here = parts()
+        return Known(
+            await here.sessions.mine(actor), await here.sign_ins.identities(actor), await here.api_tokens.mine(actor)
+        )
 
-
-class SettingsPage(Page[SettingsState, Access]):
-    """The settings need the sessions and tokens beside what the frame asks for."""
-
-    async def gather(self, actor: Actor) -> Access:
-        return Access(await parts().sessions.mine(actor), await parts().api_tokens.mine(actor))
-
-    async def show(self, state: SettingsState, facts: Access) -> None:
+    async def show(self, state: SettingsState, facts: Known) -> None:
         state.profile = profile(self.base.person, self.base.limits)
         state.sessions = [session_row(view) for view in facts.sessions]
+        providers = parts().sign_ins.providers()
+        used = {view.provider for view in facts.identities}
+        # Test people have one account each, ours, and nothing to link it with.
+        rows = [AccountRow(view.name, view.email, epoch(view.since)) for view in facts.identities]
+        state.accounts = rows if providers else []
+        state.linkable = [AccountRow(name=p.name, link=f"/auth/{p.id}/link") for p in providers if p.id not in used]
         show_tokens(await state.get_state(TokensState), facts.tokens, self.base.person)
         state.ready = True
 
@@ -213,7 +236,44 @@ def _profile() -> rx.Component:
         card(
             "Your tier", rx.el.div(tier, class_name="in"), id_="tier", head=[rx.el.span(p.tier, class_name="tag push")]
         ),
+        rx.cond(S.accounts.length() > 0, _accounts()),
         rx.el.div(out, class_name="mt16"),
+    )
+
+
+def _account(row: Any) -> rx.Component:
+    return rx.el.li(
+        rx.el.span(icon("person", "s20"), class_name="three"),
+        rx.el.div(
+            rx.el.div(row.name, class_name="b"),
+            rx.el.div(
+                rx.cond(row.email != "", rx.fragment(row.email, " · "), rx.fragment()),
+                When.create(at=row.since, form="date", before="since "),
+                class_name="sm two",
+            ),
+            class_name="grow",
+        ),
+        key=row.name + row.email,
+    )
+
+
+def _link(row: Any) -> rx.Component:
+    says = "Sign in with it too. Needs a sign-in of the last 10 minutes."
+    return rx.el.li(
+        rx.el.div(rx.el.div(row.name, class_name="b"), rx.el.div(says, class_name="sm two"), class_name="grow"),
+        Posting.create(
+            button(f"Link {row.name}", type="submit", cls="sm"), action=row.link, method="post", class_name="row"
+        ),
+        key=row.link,
+    )
+
+
+def _accounts() -> rx.Component:
+    """What signs the person in, and what could."""
+    return card(
+        "Accounts",
+        rx.el.ul(rx.foreach(S.accounts, _account), rx.foreach(S.linkable, _link), class_name="lines"),
+        id_="accounts",
     )
 
 
