@@ -12,6 +12,7 @@ import typer
 
 from cmbcluster import __version__
 from cmbcluster.commands.client import typed
+from cmbcluster.domain.actors import Tier
 from cmbcluster.errors import CMBClusterError, StartRefused, UserError
 
 app = typer.Typer(
@@ -80,6 +81,49 @@ def grant(email: Annotated[str, typer.Argument(help="E-mail address of somebody 
     from cmbcluster.commands.admin import grant_admin
 
     grant_admin(email)
+
+
+@admin.command()
+def revoke(email: Annotated[str, typer.Argument(help="E-mail address of an admin.")]) -> None:
+    """Take an admin's role away; they are signed out."""
+    from cmbcluster.commands.admin import revoke_admin
+
+    revoke_admin(email)
+
+
+@admin.command()
+def tier(
+    email: Annotated[str, typer.Argument(help="E-mail address of somebody who has signed in before.")],
+    name: Annotated[Tier, typer.Argument(help="Which limits apply.")],
+) -> None:
+    """Give somebody a tier."""
+    from cmbcluster.commands.admin import set_tier
+
+    set_tier(email, name)
+
+
+@admin.command()
+def disable(email: Annotated[str, typer.Argument(help="E-mail address of somebody who has signed in before.")]) -> None:
+    """Sign somebody out everywhere, and let them in no more. What they run goes on to its deadline."""
+    from cmbcluster.commands.admin import disable as shut_out
+
+    shut_out(email)
+
+
+@admin.command()
+def enable(email: Annotated[str, typer.Argument(help="E-mail address of somebody who was disabled.")]) -> None:
+    """Let somebody in again."""
+    from cmbcluster.commands.admin import enable as let_in
+
+    let_in(email)
+
+
+@admin.command(name="rotate-keys")
+def rotate_keys() -> None:
+    """Sign sessions with a new key from the next start on; nobody is signed out."""
+    from cmbcluster.commands.admin import rotate_keys as renew
+
+    renew()
 
 
 typed.add_to(app)

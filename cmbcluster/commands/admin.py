@@ -6,14 +6,17 @@ Nothing here may start, stop or adopt an environment.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cmbcluster import logs, wiring
-from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.domain.actors import SYSTEM, Role, Tier
 from cmbcluster.domain.views import PersonView
+from cmbcluster.services.accounts import AccountService
 from cmbcluster.settings import Settings, load_settings
 
 _MIB = 1024**2
@@ -49,13 +52,47 @@ def show_builds(*, prune: bool) -> None:
 
 def grant_admin(email: str) -> None:
     """Make somebody an admin and say who it was."""
+    _change(email, lambda accounts, user_id: accounts.set_role(SYSTEM, user_id, Role.ADMIN), "is an admin now")
+
+
+def revoke_admin(email: str) -> None:
+    """Take an admin's role away."""
+    _change(email, lambda accounts, user_id: accounts.set_role(SYSTEM, user_id, Role.USER), "is no admin any more")
+
+
+def set_tier(email: str, tier: Tier) -> None:
+    """Give somebody a tier."""
+    _change(email, lambda accounts, user_id: accounts.set_tier(SYSTEM, user_id, tier), f"has the tier {tier} now")
+
+
+def disable(email: str) -> None:
+    """Shut somebody out at once."""
+    _change(email, lambda accounts, user_id: accounts.disable(SYSTEM, user_id), "is signed out and cannot sign in")
+
+
+def enable(email: str) -> None:
+    """Let somebody in again."""
+    _change(email, lambda accounts, user_id: accounts.enable(SYSTEM, user_id), "can sign in again")
+
+
+def rotate_keys() -> None:
+    """Sign sessions with a new key from now on."""
+    kept = wiring.rotate_token_keys(load_settings())
+    Console(highlight=False).print(
+        f"Sessions are signed with a new key after the next start; {kept - 1} older ones still open theirs."
+    )
+
+
+def _change(email: str, act: Callable[[AccountService, UUID], Awaitable[PersonView]], words: str) -> None:
     settings = load_settings()
     logs.configure(settings)
-    person = asyncio.run(_grant(settings, email))
-    Console(highlight=False).print(escape(f"{person.name} ({person.email}) is an admin now."))
+    person = asyncio.run(_changed(settings, email, act))
+    Console(highlight=False).print(escape(f"{person.name} ({person.email}) {words}."))
 
 
-async def _grant(settings: Settings, email: str) -> PersonView:
+async def _changed(
+    settings: Settings, email: str, act: Callable[[AccountService, UUID], Awaitable[PersonView]]
+) -> PersonView:
     """Change the row and nothing else: opening all parts would look after environments too."""
     async with wiring.accounts_alone(settings) as accounts:
-        return await accounts.grant_admin(SYSTEM, email)
+        return await act(accounts, (await accounts.person_with(SYSTEM, email)).id)

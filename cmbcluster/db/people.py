@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlalchemy.engine import CursorResult
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -36,6 +36,13 @@ class Users:
         """All users with this e-mail address, verified by their provider; an address identifies nobody."""
         found = await self._session.exec(select(User).where(User.email == email, col(User.email_verified).is_(True)))
         return tuple(found.all())
+
+    async def admins(self) -> int:
+        """How many admins can sign in."""
+        found = await self._session.exec(
+            select(func.count()).select_from(User).where(User.role == "admin", col(User.disabled_at).is_(None))
+        )
+        return int(found.one())
 
     async def lock(self, user_id: UUID) -> User | None:
         """The user with their row locked until the end of the transaction.

@@ -89,6 +89,11 @@ class Actor:
         if self.kind is not ActorKind.SYSTEM:
             raise Forbidden("Only the platform itself may do this.")
 
+    def require_operator(self) -> None:
+        """Raise Forbidden unless an admin or the platform's own terminal is acting."""
+        if self.kind is not ActorKind.SYSTEM:
+            self.require_admin()
+
     def require_admin(self) -> UUID:
         """The user's id; raises Forbidden unless the person is an admin."""
         user_id = self.require(Scope.ADMIN)

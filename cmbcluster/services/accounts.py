@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
 from cmbcluster.bus.port import Bus, Ring
-from cmbcluster.db.database import Database
+from cmbcluster.db.database import Database, Work
 from cmbcluster.db.models import User
 from cmbcluster.domain.actors import Actor, Role, Scope, Tier
 from cmbcluster.domain.naming import clean_label
 from cmbcluster.domain.tiers import LIMITS, sizes_within, uptimes_within
 from cmbcluster.domain.views import LimitsView, PersonView
-from cmbcluster.errors import NotFound
+from cmbcluster.errors import Conflict, NotFound
 from cmbcluster.services.records import note_activity
+from cmbcluster.services.sessions import ring_ended
 
 NAME_LIMIT = 80
 NO_SUCH_PERSON = "There is no such person."
@@ -58,28 +62,107 @@ class AccountService:
             running, kept = await work.environments.counts(user_id)
         return LimitsView(actor.tier, limits, running, kept, sizes_within(limits), uptimes_within(limits))
 
-    async def grant_admin(self, actor: Actor, email: str) -> PersonView:
-        """Make the one person with this e-mail address an admin; for the operator's terminal.
+    async def person_with(self, actor: Actor, email: str) -> PersonView:
+        """The one person with this e-mail address, verified by their provider; for the operator's terminal.
 
-        Raises NotFound when nobody or more than one person has the address, verified by their provider.
+        Raises NotFound when nobody or more than one person has it.
         """
         actor.require_system()
-        async with self._database.transaction() as work:
+        async with self._database.reading() as work:
             users = await work.users.by_email(email.strip())
-            if len(users) != 1:
-                raise NotFound(
-                    f"{len(users) or 'No'} people have signed in with {email.strip()} as a verified address.",
-                    "Let the person sign in once, then grant again.",
-                )
-            user = users[0]
-            user.role = Role.ADMIN.value
-            user.role_granted = True
-            note_activity(
-                work, actor, "profile_changed", await work.now(), owner_id=user.id, detail="Role is admin now"
+        if len(users) != 1:
+            raise NotFound(
+                f"{len(users) or 'No'} people have signed in with {email.strip()} as a verified address.",
+                "Let the person sign in once, then try again.",
             )
+        return _view(users[0])
+
+    async def set_role(self, actor: Actor, user_id: UUID, role: Role) -> PersonView:
+        """Give a role, which no rule of a provider takes away. The person signs in anew with it.
+
+        Raises Conflict for one's own account and for the last admin.
+        """
+
+        async def change(work: Work, user: User) -> str:
+            if user.role == Role.ADMIN and role is not Role.ADMIN:
+                await _check_not_last_admin(work, user)
+            # The operator's word stands, whatever a provider's rules say at the next sign-in.
+            user.role_granted = True
+            if user.role == role.value:
+                return ""
+            user.role = role.value
+            return f"Role is {role} now"
+
+        return await self._on_behalf(actor, user_id, "rights_changed", change, ends_sessions=True)
+
+    async def set_tier(self, actor: Actor, user_id: UUID, tier: Tier) -> PersonView:
+        """Give a tier. What runs goes on; the next launch has the new limits."""
+
+        async def change(_work: Work, user: User) -> str:
+            if user.tier == tier.value:
+                return ""
+            user.tier = tier.value
+            return f"Tier is {tier} now"
+
+        return await self._on_behalf(actor, user_id, "rights_changed", change, ends_sessions=False)
+
+    async def disable(self, actor: Actor, user_id: UUID) -> PersonView:
+        """Shut somebody out: every session ends at once, and none begins. What runs goes on to its deadline.
+
+        Raises Conflict for one's own account and for the last admin.
+        """
+
+        async def change(work: Work, user: User) -> str:
+            if user.disabled_at is not None:
+                return ""
+            await _check_not_last_admin(work, user)
+            user.disabled_at = await work.now()
+            return "Disabled"
+
+        return await self._on_behalf(actor, user_id, "account_disabled", change, ends_sessions=True)
+
+    async def enable(self, actor: Actor, user_id: UUID) -> PersonView:
+        """Let somebody in again."""
+
+        async def change(_work: Work, user: User) -> str:
+            if user.disabled_at is None:
+                return ""
+            user.disabled_at = None
+            return "Enabled"
+
+        return await self._on_behalf(actor, user_id, "account_enabled", change, ends_sessions=False)
+
+    async def _on_behalf(
+        self, actor: Actor, user_id: UUID, kind: str, change: _Change, *, ends_sessions: bool
+    ) -> PersonView:
+        """Change somebody's account for them, with the entry that tells them so."""
+        actor.require_operator()
+        if actor.user_id == user_id:
+            raise Conflict("This is your own account.", "Ask another admin.")
+        ended: tuple[UUID, ...] = ()
+        async with self._database.transaction() as work:
+            user = await work.users.lock(user_id)
+            if user is None:
+                raise NotFound(NO_SUCH_PERSON, "Look for them again.")
+            now = await work.now()
+            detail = await change(work, user)
+            if detail:
+                note_activity(work, actor, kind, now, owner_id=user.id, detail=detail)
+                if ends_sessions:
+                    ended = await work.sessions.end_all_of(user.id, now)
             view = _view(user)
-        await self._bus.publish(Ring("sessions", ""))
+        await ring_ended(self._bus, user_id, ended)
+        await self._bus.publish(Ring(f"user:{user_id}", "profile"))
         return view
+
+
+# Changes the locked row; returns what the owner is told, or nothing when it was so already.
+_Change = Callable[[Work, User], Awaitable[str]]
+
+
+async def _check_not_last_admin(work: Work, user: User) -> None:
+    if user.role == Role.ADMIN and await work.users.admins() <= 1:
+        raise Conflict("This is the last admin.", "Make somebody else an admin first.")
 
 
 def _view(user: User) -> PersonView:

@@ -203,7 +203,8 @@ class SessionService:
             await work.sessions.end(session_id, now)
             kind = "signed_out" if session_id == actor.session_id else "session_ended"
             note_activity(work, actor, kind, now, owner_id=user_id, detail=found[0].browser)
-        await self.ring_ended(user_id, (session_id,))
+        self.forget_answers()
+        await ring_ended(self._bus, user_id, (session_id,))
 
     async def sign_out(self, actor: Actor) -> None:
         """End the present session."""
@@ -217,14 +218,6 @@ class SessionService:
         for session_id in others:
             await self.end(actor, session_id)
         return len(others)
-
-    async def ring_ended(self, user_id: UUID, session_ids: Iterable[UUID]) -> None:
-        """Tell everybody who may hold an answer about these sessions that they have ended."""
-        self.forget_answers()
-        await self._bus.publish(Ring("sessions", str(user_id)))
-        for session_id in session_ids:
-            await self._bus.publish(Ring(f"session:{session_id}", "ended"))
-        await self._bus.publish(Ring(f"user:{user_id}", "sessions"))
 
     # ---- how ----
 
@@ -281,7 +274,8 @@ class SessionService:
                 return Admission(actor)
             await work.sessions.end(session.id, now)
             note_activity(work, actor, "session_copied", now, owner_id=session.user_id, detail=session.browser)
-        await self.ring_ended(session.user_id, (session.id,))
+        self.forget_answers()
+        await ring_ended(self._bus, session.user_id, (session.id,))
         return Admission()
 
     def _token(self, session_id: UUID, serial: int, now: datetime) -> str:
@@ -316,6 +310,14 @@ class SessionService:
     def _standing(self, session: Session, last_seen_at: datetime, now: datetime) -> StandingView:
         idle_ends_at = last_seen_at + timedelta(seconds=self._settings.session_idle_seconds)
         return StandingView(min(idle_ends_at, session.expires_at), session.expires_at, now)
+
+
+async def ring_ended(bus: Bus, user_id: UUID, session_ids: Iterable[UUID]) -> None:
+    """Tell everybody who may hold an answer about these sessions that they have ended."""
+    await bus.publish(Ring("sessions", str(user_id)))
+    for session_id in session_ids:
+        await bus.publish(Ring(f"session:{session_id}", "ended"))
+    await bus.publish(Ring(f"user:{user_id}", "sessions"))
 
 
 def _actor(user: User, session: Session) -> Actor:

@@ -24,6 +24,9 @@ DEEDS: dict[str, str] = {
     "profile_changed": "changed the profile",
     "token_made": "made a token",
     "token_revoked": "revoked a token",
+    "rights_changed": "changed the rights of this account",
+    "account_disabled": "disabled this account",
+    "account_enabled": "enabled this account",
 }
 # Kind: what happened to the environment by itself, said after its name.
 EVENTS: dict[str, str] = {
@@ -54,6 +57,9 @@ KINDS: dict[str, str] = {
     "profile_changed": "Profile changed",
     "token_made": "Token made",
     "token_revoked": "Token revoked",
+    "rights_changed": "Rights changed",
+    "account_disabled": "Account disabled",
+    "account_enabled": "Account enabled",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from cmbcluster.db.models import User
-from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.domain.actors import SYSTEM, Role
 from cmbcluster.errors import NotFound
 from cmbcluster.settings import Settings
 from tests.oidc.conftest import CLIENT_ID, CLIENT_SECRET, Browser, Open, query_of
@@ -118,7 +118,8 @@ async def test_admins_are_those_of_the_setting_and_lose_it_with_the_setting(open
 async def test_a_granted_role_stays(open_site: Open) -> None:
     async with open_site() as site:
         await site.browser().sign_in("bob")
-        await site.platform.parts.accounts.grant_admin(SYSTEM, "bob@example.com")
+        accounts = site.platform.parts.accounts
+        await accounts.set_role(SYSTEM, (await accounts.person_with(SYSTEM, "bob@example.com")).id, Role.ADMIN)
         await site.browser().sign_in("bob")
         assert (await only(site.browser())).role == "admin"
 
@@ -127,7 +128,7 @@ async def test_grant_finds_verified_addresses_alone(open_site: Open) -> None:
     async with open_site() as site:
         await site.browser().sign_in("dave")
         with pytest.raises(NotFound, match="verified address"):
-            await site.platform.parts.accounts.grant_admin(SYSTEM, "dave@example.com")
+            await site.platform.parts.accounts.person_with(SYSTEM, "dave@example.com")
 
 
 async def test_claims_decide_role_and_tier_anew_each_time(open_site: Open) -> None:

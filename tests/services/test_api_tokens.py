@@ -157,7 +157,11 @@ async def test_what_was_read_before_a_ring_is_not_kept(platform: Platform, monke
 
 async def test_a_disabled_person_has_no_tokens_that_work(platform: Platform) -> None:
     made = await make(platform, "ada")
-    await write(platform, "update users set disabled_at = '2026-11-23 09:00:00' where subject = 'ada'")
+    ada = await platform.sign_in("ada")
+    async with platform.bus.subscribe("sessions") as rings:
+        await platform.parts.accounts.disable(SYSTEM, ada.person())
+        # What every replica forgets its answers on.
+        assert (await asyncio.wait_for(anext(rings), 1)).topic == "sessions"
     assert await platform.parts.api_tokens.find(made.secret) is None
 
 

@@ -10,13 +10,13 @@ from uuid import uuid4
 
 import pytest
 
-from cmbcluster.domain.actors import ANONYMOUS, SYSTEM, Actor, Role, Scope
+from cmbcluster.domain.actors import ANONYMOUS, SYSTEM, Actor, Role, Scope, Tier
 from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.errors import Forbidden, NotSignedIn, UserError
 from cmbcluster.services.sign_ins import Attempt
 from tests.platform import Platform
 
-READ, LAUNCH = frozenset({Scope.READ}), frozenset({Scope.LAUNCH})
+READ, LAUNCH, ADMIN = (frozenset({scope}) for scope in (Scope.READ, Scope.LAUNCH, Scope.ADMIN))
 SESSION: frozenset[Scope] = frozenset()  # no token, whatever its scopes
 ID = uuid4()
 Call = Callable[[Any, Actor], Any]
@@ -28,7 +28,7 @@ class Rule:
 
     scopes: frozenset[Scope]
     call: Call
-    system: bool = False
+    system: bool = False  # closed to sessions of people who are no admins, and open to the platform itself
 
 
 def launch(service: Any, actor: Actor) -> Any:
@@ -45,7 +45,11 @@ RULES: dict[str, Rule] = {
     "accounts.person": Rule(READ, lambda s, a: s.person(a)),
     "accounts.limits": Rule(READ, lambda s, a: s.limits(a)),
     "accounts.rename": Rule(SESSION, lambda s, a: s.rename(a, "New Name")),
-    "accounts.grant_admin": Rule(SESSION, lambda s, a: s.grant_admin(a, "ada@example.org"), system=True),
+    "accounts.person_with": Rule(SESSION, lambda s, a: s.person_with(a, "ada@example.org"), system=True),
+    "accounts.set_role": Rule(ADMIN, lambda s, a: s.set_role(a, ID, Role.USER), system=True),
+    "accounts.set_tier": Rule(ADMIN, lambda s, a: s.set_tier(a, ID, Tier.FREE), system=True),
+    "accounts.disable": Rule(ADMIN, lambda s, a: s.disable(a, ID), system=True),
+    "accounts.enable": Rule(ADMIN, lambda s, a: s.enable(a, ID), system=True),
     "sessions.stay": Rule(SESSION, lambda s, a: s.stay(a)),
     "sessions.standing": Rule(SESSION, lambda s, a: s.standing(a)),
     "sessions.mine": Rule(SESSION, lambda s, a: s.mine(a)),
@@ -91,7 +95,6 @@ BEFORE_AN_ACTOR = {
     "sessions.sign_in",
     "sessions.find",
     "sessions.admit",
-    "sessions.ring_ended",
     "rates.check",
     "sessions.alive",
     "sessions.forget_answers",
