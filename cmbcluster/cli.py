@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cmbcluster import __version__
+from cmbcluster.commands.client import typed
 from cmbcluster.domain.actors import Tier
 from cmbcluster.errors import CMBClusterError, StartRefused, UserError
 
@@ -18,7 +19,6 @@ app = typer.Typer(
     name="cmbcluster",
     help="Private, time-limited research environments on this machine.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -126,13 +126,17 @@ def rotate_keys() -> None:
     renew()
 
 
+typed.add_to(app)
+
+
 def main() -> None:
     """Run a command; what it refuses is printed as sentences, without a traceback."""
     try:
         app()
     except (StartRefused, UserError, CMBClusterError) as refused:
         typer.secho(str(refused), err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
-        sys.exit(1)
+        # Client commands tell scripts more than that they failed; see docs/api.md.
+        sys.exit(getattr(refused, "exit_code", 1))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Every setting of the platform: typed, described, with its unit in its name.
 
 Read from the environment (prefix ``CMB_``), then from a ``.env`` file in the working
-directory, then the default. No other module reads the environment for choices of ours.
+directory, then the default. No other module of the platform reads the environment for
+choices of ours; the client of the command line has two of its own.
 This module must never import another of ours but ``errors`` and ``provider_settings``.
 """
 

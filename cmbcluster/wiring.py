@@ -28,6 +28,7 @@ from cmbcluster.runtime.port import Insight, Runtime
 from cmbcluster.services.access import AccessService
 from cmbcluster.services.accounts import AccountService
 from cmbcluster.services.activity import ActivityService, NoticeService
+from cmbcluster.services.api_tokens import ApiTokenService
 from cmbcluster.services.catalogue import CatalogueService
 from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.insights import InsightService
@@ -50,6 +51,7 @@ class Parts:
     identity: Identity
     accounts: AccountService
     sessions: SessionService
+    api_tokens: ApiTokenService
     sign_ins: SignInService
     catalogue: CatalogueService
     environments: EnvironmentService
@@ -88,6 +90,7 @@ def build_parts(
     """The services over given adapters; tests give fakes here."""
     sessions = SessionService(database, bus, settings, keyring)
     rates = RateService(settings)
+    api_tokens = ApiTokenService(database, bus, settings, rates)
     identity = _identity(settings)
     return Parts(
         settings=settings,
@@ -99,13 +102,14 @@ def build_parts(
         identity=identity,
         accounts=AccountService(database, bus),
         sessions=sessions,
+        api_tokens=api_tokens,
         sign_ins=SignInService(database, identity, sessions, settings),
         catalogue=CatalogueService(database),
         environments=EnvironmentService(database, bus, settings, rates),
         activity=ActivityService(database),
         notices=NoticeService(database, bus),
         insights=InsightService(database, insight),
-        access=AccessService(database, bus, settings, sessions, keyring),
+        access=AccessService(database, bus, settings, sessions, api_tokens, keyring),
         rates=rates,
     )
 
@@ -226,6 +230,7 @@ async def _forget_on_rings(made: Parts) -> None:
         async for ring in rings:
             if ring.topic == "sessions":
                 made.sessions.forget_answers()
+                made.api_tokens.forget_answers()
             made.access.forget_passes()
 
 

@@ -28,6 +28,7 @@ from cmbcluster.db.environments import Environments
 from cmbcluster.db.identities import Identities, SignInAttempts
 from cmbcluster.db.people import Sessions, Users
 from cmbcluster.db.records import ActivityRows, Notices
+from cmbcluster.db.scripts import ApiTokens, LaunchKeys
 from cmbcluster.errors import CMBClusterError, DatabaseUnavailable
 
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "alembic"
@@ -52,6 +53,8 @@ class Work:
         self.activity = ActivityRows(session)
         self.notices = Notices(session)
         self.gate_codes = GateCodes(session)
+        self.api_tokens = ApiTokens(session)
+        self.launch_keys = LaunchKeys(session)
 
     async def now(self) -> datetime:
         """The database's time. SQLite has this machine's, so it need not be asked."""

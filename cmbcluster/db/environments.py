@@ -78,6 +78,15 @@ class Environments:
         )
         return found.first()
 
+    async def addressed(self, owner_id: UUID, slug: str) -> Environment | None:
+        """The owner's environment at this address that is not gone."""
+        found = await self._session.exec(
+            select(Environment).where(
+                Environment.owner_id == owner_id, Environment.slug == slug, col(Environment.gone_at).is_(None)
+            )
+        )
+        return found.first()
+
     async def counts(self, owner_id: UUID) -> tuple[int, int]:
         """How many of the owner's environments hold a place, and how many are kept."""
         holds = col(Environment.phase).in_([phase.value for phase in OCCUPYING])
@@ -93,19 +102,20 @@ class Environments:
         self, owner_id: UUID, *, search: str, phase: str, sort: str, offset: int, limit: int
     ) -> tuple[tuple[Environment, ...], int]:
         """One page of the owner's environments and how many match in all."""
-        query = select(Environment).where(Environment.owner_id == owner_id, col(Environment.gone_at).is_(None))
-        if phase in PHASE_FILTERS:
-            query = query.where(col(Environment.phase).in_([p.value for p in PHASE_FILTERS[phase]]))
-        if search:
-            query = query.where(
-                or_(
-                    col(Environment.name).icontains(search, autoescape=True),
-                    col(Environment.application_id).icontains(search, autoescape=True),
-                )
-            )
+        query = _matching(owner_id, search, phase)
         total = (await self._session.exec(select(func.count()).select_from(query.subquery()))).one()
         found = await self._session.exec(_sorted(query, sort).offset(offset).limit(limit))
         return tuple(found.all()), total
+
+    async def before(
+        self, owner_id: UUID, before_id: UUID | None, *, search: str, phase: str, limit: int
+    ) -> tuple[Environment, ...]:
+        """The owner's next environments made before one, newest first: no page of it moves when others are added."""
+        query = _matching(owner_id, search, phase)
+        if before_id is not None:
+            query = query.where(col(Environment.id) < before_id)
+        found = await self._session.exec(query.order_by(col(Environment.id).desc()).limit(limit))
+        return tuple(found.all())
 
     async def occupying(self, owner_id: UUID) -> tuple[Environment, ...]:
         """The owner's environments that hold a place, the newest first. Bounded by the quota."""
@@ -225,6 +235,20 @@ class Environments:
         """Rows as plain values; what was added so far is sent first, as the session does for objects."""
         await self._session.flush()
         return await (await self._session.connection()).execute(query)
+
+
+def _matching(owner_id: UUID, search: str, phase: str) -> SelectOfScalar[Environment]:
+    query = select(Environment).where(Environment.owner_id == owner_id, col(Environment.gone_at).is_(None))
+    if phase in PHASE_FILTERS:
+        query = query.where(col(Environment.phase).in_([p.value for p in PHASE_FILTERS[phase]]))
+    if search:
+        query = query.where(
+            or_(
+                col(Environment.name).icontains(search, autoescape=True),
+                col(Environment.application_id).icontains(search, autoescape=True),
+            )
+        )
+    return query
 
 
 def _sorted(query: SelectOfScalar[Environment], sort: str) -> SelectOfScalar[Environment]:

@@ -260,3 +260,35 @@ class GateCode(SQLModel, table=True):
     environment_id: UUID = Field(foreign_key="environments.id")
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ApiToken(SQLModel, table=True):
+    """A personal token of a script. Only its hash and its first characters are kept.
+
+    ``expires_at`` None: it works until it is revoked.
+    """
+
+    __tablename__ = "api_tokens"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", index=True)
+    name: str = Field(max_length=80)
+    token_prefix: str = Field(max_length=16)
+    token_sha256: str = Field(max_length=64, unique=True)
+    scopes: list[str] = Field(sa_column=Column(JSON, nullable=False))
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class LaunchKey(SQLModel, table=True):
+    """A launch that a script may ask for again without launching twice."""
+
+    __tablename__ = "launch_keys"
+
+    user_id: UUID = Field(foreign_key="users.id", primary_key=True)
+    key: str = Field(primary_key=True, max_length=200)
+    order_sha256: str = Field(max_length=64)
+    environment_id: UUID = Field(foreign_key="environments.id")
+    created_at: datetime = Field(sa_type=UtcDateTime)

@@ -34,9 +34,17 @@ class ActivityRows:
         )
         return tuple(found.all()), total
 
-    async def before(self, owner_id: UUID, before_id: UUID | None, limit: int) -> tuple[Activity, ...]:
-        """The next entries before one, newest first: an export that is never held whole."""
-        query = select(Activity).where(Activity.owner_id == owner_id)
+    async def before(
+        self,
+        owner_id: UUID,
+        before_id: UUID | None,
+        limit: int,
+        *,
+        environment_id: UUID | None = None,
+        kind: str = "",
+    ) -> tuple[Activity, ...]:
+        """The next entries before one, newest first: a list or an export that is never held whole."""
+        query = self._matching(owner_id, environment_id, kind, "")
         if before_id is not None:
             query = query.where(col(Activity.id) < before_id)
         found = await self._session.exec(query.order_by(col(Activity.id).desc()).limit(limit))

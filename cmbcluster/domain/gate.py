@@ -18,6 +18,7 @@ class Verdict(StrEnum):
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     SIGN_IN = "sign_in"  # no cookie, or its session has ended: go through ``open_url``
+    NO_SCOPE = "no_scope"  # a token that may not reach environments, whichever it asks for
     NOT_YOURS = "not_yours"  # missing and somebody else's look the same
     AT_REST = "at_rest"  # stopped or failed; ``environment`` says why
     LAUNCHING = "launching"

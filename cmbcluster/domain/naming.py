@@ -42,6 +42,21 @@ def clean_name(text: str) -> str:
     return name
 
 
+def clean_label(text: str, limit: int, needed: str) -> str:
+    """A name that people read, as it is kept: normalised, on one line, with nothing invisible in it.
+
+    ``needed`` says what to type when there is none. Raises InvalidInput (field ``name``).
+    """
+    clean = " ".join(unicodedata.normalize("NFC", text).split())
+    if not clean:
+        raise InvalidInput("name", "A name is needed.", needed)
+    if len(clean) > limit:
+        raise InvalidInput("name", "That name is too long.", f"Use at most {limit} characters.")
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs") for c in clean):
+        raise InvalidInput("name", "That name has invisible characters in it.", "Type it again.")
+    return clean
+
+
 def slug_of(name: str, suffix: str) -> str:
     """The DNS label ``name-suffix``; ``suffix`` is SUFFIX_LENGTH random characters."""
     if len(suffix) != SUFFIX_LENGTH or set(suffix) - set(SUFFIX_ALPHABET):

@@ -19,10 +19,10 @@ class CustomOrder:
 
 @dataclass(frozen=True)
 class LaunchOrder:
-    """A click on *Launch*."""
+    """A click on *Launch*. ``size`` and ``uptime_seconds`` None: the usual ones."""
 
     application_id: str
     name: str
-    size: str
-    uptime_seconds: int
+    size: str | None
+    uptime_seconds: int | None
     custom: CustomOrder | None = None

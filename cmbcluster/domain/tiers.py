@@ -75,6 +75,7 @@ SIZES: tuple[Size, ...] = (
     Size("largest", "Largest", 8000, 16 * GIB),
 )
 
+USUAL_UPTIME_SECONDS = 6 * 3600
 UPTIME_CHOICES_SECONDS: tuple[int, ...] = (3600, 2 * 3600, 6 * 3600, 12 * 3600, 24 * 3600)
 
 
@@ -86,6 +87,18 @@ def sizes_within(limits: Limits) -> tuple[Size, ...]:
 def uptimes_within(limits: Limits) -> tuple[int, ...]:
     """The uptime choices that fit the limits, in seconds, shortest first."""
     return tuple(s for s in UPTIME_CHOICES_SECONDS if s <= limits.longest_uptime_seconds)
+
+
+def usual_size(limits: Limits, proposed: str) -> Size:
+    """The size to begin with: the one the application proposes, or the largest that fits."""
+    fitting = sizes_within(limits)
+    return next((size for size in fitting if size.id == proposed), fitting[-1])
+
+
+def usual_uptime_seconds(limits: Limits) -> int:
+    """The uptime to begin with."""
+    usual = (seconds for seconds in uptimes_within(limits) if seconds <= USUAL_UPTIME_SECONDS)
+    return max(usual, default=limits.longest_uptime_seconds)
 
 
 def check_size(limits: Limits, cpu_millis: int, memory_bytes: int) -> None:

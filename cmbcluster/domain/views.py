@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from cmbcluster.domain.actors import Role, Tier
+from cmbcluster.domain.actors import Role, Scope, Tier
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.tiers import Limits, Size
@@ -49,6 +49,23 @@ class SessionView:
     browser: str
     address: str
     current: bool
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """One of a person's tokens. The token itself is shown once, when it is made, and is not here.
+
+    ``expires_at`` None: it works until it is revoked.
+    """
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    expired: bool
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, SESSION_COOKIE, SIGN_IN_COOKIE, GateAnswer, Verdict
+from cmbcluster.domain.tokens import bearer_of
 from cmbcluster.edge import pages
 from cmbcluster.edge.relay import Relay
 from cmbcluster.errors import UserError
@@ -46,8 +47,8 @@ _REFUSALS = {
 class Access(Protocol):
     """The part of the access service that the gate asks."""
 
-    async def authorize(self, host: str, cookie: str, *, touch: bool = True) -> GateAnswer:
-        """May a request to ``host`` with this Cookie header pass, and where to?"""
+    async def authorize(self, host: str, cookie: str, *, token: str = "", touch: bool = True) -> GateAnswer:
+        """May a request to ``host`` with this Cookie header or personal token pass, and where to?"""
 
     async def redeem(self, host: str, code: str) -> str:
         """The value of the environment's cookie for a one-time code; UserError when it is no good."""
@@ -63,14 +64,19 @@ class Request:
         self._headers: dict[bytes, bytes] = {}
         cookies = []
         self._origins: list[str] = []
+        authorizations = []
         for name, value in scope["headers"]:
             if name == b"cookie":
                 cookies.append(value.decode("latin-1"))
             elif name == b"origin":
                 self._origins.append(value.decode("latin-1"))
+            elif name == b"authorization":
+                authorizations.append(value.decode("latin-1"))
             else:
                 self._headers[name] = value
         self.cookie = "; ".join(cookies)
+        # A client sends one; of several, each reader believes another.
+        self.token = bearer_of(authorizations[0]) if len(authorizations) == 1 else ""
         self.host = self.header(b"host").lower()
 
     def header(self, name: bytes) -> str:
@@ -162,7 +168,7 @@ class Gate:
         if request.upgrades and request.foreign:
             await _reply(send, 403, b"This address answers only its own pages.", _TEXT)
             return
-        answer = await self._access.authorize(request.host, request.cookie)
+        answer = await self._access.authorize(request.host, request.cookie, token=request.token)
         if answer.verdict is Verdict.PASS and answer.host and answer.port:
             await self._pass(request, answer, send)
         elif answer.verdict is Verdict.SIGN_IN:
@@ -174,13 +180,17 @@ class Gate:
         upstream = f"[{answer.host}]:{answer.port}" if ":" in answer.host else f"{answer.host}:{answer.port}"
         headers = [(b"x-env-cookie", without_ours(request.cookie).encode("latin-1"))]
         if request.upgrades and self._relay is not None:
-            ticket = self._relay.ticket(request.host, request.cookie, answer)
+            ticket = self._relay.ticket(request.host, request.cookie, request.token, answer)
             headers.append((b"x-env-ticket", ticket.encode()))
             upstream = f"unix/{self._relay.path}"
         headers.append((b"x-env-upstream", upstream.encode()))
         await _reply(send, 200, b"", headers)
 
     async def _sign_in(self, request: Request, answer: GateAnswer, send: Send) -> None:
+        if request.token:
+            words = b"This token is not valid: it is revoked, expired or mistyped. Make a new one in CMBCluster."
+            await _reply(send, 401, words, (*_TEXT, (b"www-authenticate", b'Bearer error="invalid_token"')))
+            return
         if not (request.wants_page and answer.open_url):
             await _reply(send, 401, b"You are not signed in to this environment. Open it from CMBCluster.", _TEXT)
             return
@@ -196,6 +206,10 @@ class Gate:
 
     async def _refuse(self, request: Request, answer: GateAnswer, send: Send) -> None:
         environment = answer.environment
+        if answer.verdict is Verdict.NO_SCOPE:
+            words = b"This token does not have the scope launch. Make one that has it in CMBCluster."
+            await _reply(send, 403, words, (*_TEXT, (b"www-authenticate", b'Bearer error="insufficient_scope"')))
+            return
         if answer.verdict is Verdict.NOT_YOURS:
             page = pages.not_yours(host=request.host, home=self._home)
             await _say(request, send, 404, page, b"There is no such environment, or it is not yours.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -40,8 +40,8 @@ _UPGRADE_HEADER = b"upgrade:"
 class Asking(Protocol):
     """The question that is asked again."""
 
-    async def authorize(self, host: str, cookie: str, *, touch: bool = True) -> GateAnswer:
-        """May a request to ``host`` with this Cookie header pass, and where to?
+    async def authorize(self, host: str, cookie: str, *, token: str = "", touch: bool = True) -> GateAnswer:
+        """May a request to ``host`` with this Cookie header or personal token pass, and where to?
 
         ``touch`` false: the question is no activity of the person.
         """
@@ -50,7 +50,8 @@ class Asking(Protocol):
 @dataclass(frozen=True)
 class _Passage:
     host: str
-    cookie: str
+    cookie: str = field(repr=False)
+    token: str = field(repr=False)
     answer: GateAnswer
 
 
@@ -86,10 +87,10 @@ class Relay:
         await asyncio.gather(*self._open, return_exceptions=True)
         self.path.unlink(missing_ok=True)
 
-    def ticket(self, host: str, cookie: str, answer: GateAnswer) -> str:
+    def ticket(self, host: str, cookie: str, token: str, answer: GateAnswer) -> str:
         """A word, good once and for seconds, that stands for this passage."""
         word = secrets.token_urlsafe(16)
-        self._tickets[word] = _Passage(host, cookie, answer)
+        self._tickets[word] = _Passage(host, cookie, token, answer)
         asyncio.get_running_loop().call_later(TICKET_SECONDS, self._tickets.pop, word, None)
         return word
 
@@ -179,7 +180,7 @@ class Relay:
         while True:
             await asyncio.sleep(self._ask_again_seconds)
             try:
-                answer = await self._access.authorize(passage.host, passage.cookie, touch=False)
+                answer = await self._access.authorize(passage.host, passage.cookie, token=passage.token, touch=False)
             except Exception:
                 logger.exception("gate could not ask again", host=passage.host)
                 failures += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,18 +17,29 @@ logger = structlog.get_logger(__name__)
 _SENTENCES = {
     404: ("There is nothing at this address.", "Check it, or go to Home."),
     405: ("This address does not take that method.", "See which it takes in the Allow header."),
+    413: ("That is too much at once.", "Send at most 64 KiB."),
 }
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 500: "failed", 503: "unavailable"}
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def problem(
-    request: Request, status: int, what: str, then: str = "", *, field: str = "", headers: dict[str, str] | None = None
+    request: Request,
+    status: int,
+    what: str,
+    then: str = "",
+    *,
+    code: str = "",
+    field: str = "",
+    headers: dict[str, str] | None = None,
 ) -> Response:
-    """A problem document. ``title`` says what happened, ``detail`` what to do next."""
+    """A problem document. ``title`` says what happened, ``detail`` what to do next, ``code`` is for programs."""
     content = {
         "type": "about:blank",
         "status": status,
         "title": what,
         "detail": then,
+        "code": code or _CODES.get(status, "refused"),
         "operation_id": operation_id_of(request.scope),
     }
     if field:
@@ -40,7 +53,12 @@ async def user_error(request: Request, error: Exception) -> Response:
         raise error
     field = error.field if isinstance(error, InvalidInput) else ""
     headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, TooManyRequests) else None
-    return problem(request, error.status, error.what, error.then, field=field, headers=headers)
+    return problem(request, error.status, error.what, error.then, code=_code(error), field=field, headers=headers)
+
+
+def _code(error: UserError) -> str:
+    """The kind of an error in the words of the error tree: ``quota_exceeded``."""
+    return _CAPITAL.sub("_", type(error).__name__).lower()
 
 
 async def dependency_error(request: Request, error: Exception) -> Response:

@@ -13,11 +13,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from cmbcluster import __version__
-from cmbcluster.http import exports, providers, signing
+from cmbcluster.http import exports, providers, signing, tokens
 from cmbcluster.http.actors import actor_of
+from cmbcluster.http.api.table import BASE, build_api
 from cmbcluster.http.problems import HANDLERS, problem
 from cmbcluster.wiring import parts
 
@@ -76,6 +77,7 @@ WAYS: tuple[Way, ...] = (
         Permission.SIGNED_IN,
         exports.environment_log_download,
     ),
+    Way("/api/tokens", "POST", Permission.SIGNED_IN, tokens.make_token, changes=True),
     Way("/api/activity.csv", "GET", Permission.SIGNED_IN, exports.activity_csv),
     Way("/api/{path:path}", "GET", Permission.PUBLIC, nothing_here),
     Way("/auth/{path:path}", "GET", Permission.PUBLIC, nothing_here),
@@ -95,5 +97,7 @@ def _guarded(way: Way) -> Endpoint:
 
 def build_routes() -> Starlette:
     """Our routes as an application; the Reflex application is mounted below it."""
-    routes = [Route(way.path, _guarded(way), methods=[way.method], name=f"{way.method} {way.path}") for way in WAYS]
+    # The API has a table of its own, and goes before the ways that catch what is left.
+    routes: list[BaseRoute] = [Mount(BASE, build_api(), name="api")]
+    routes += [Route(way.path, _guarded(way), methods=[way.method], name=f"{way.method} {way.path}") for way in WAYS]
     return Starlette(routes=routes, exception_handlers=HANDLERS)

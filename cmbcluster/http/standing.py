@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from cmbcluster.bus.port import Ring
@@ -19,15 +19,32 @@ from cmbcluster.wiring import parts
 ASK_AGAIN_SECONDS = 15.0
 
 Item = TypeVar("Item")
+Lives = Callable[[], Awaitable[bool]]
 
 
 async def while_signed_in(
     items: AsyncIterator[Item], actor: Actor, token: str, ask_again_seconds: float | None = None
 ) -> AsyncIterator[Item]:
     """``items``, as long as the session of ``token`` lives."""
+
+    async def lives() -> bool:
+        # Looking is no activity of the person.
+        return await parts().sessions.find(token, touch=False, opened=True) is not None
+
+    async with contextlib.aclosing(
+        while_alive(items, f"session:{actor.session_id}", lives, ask_again_seconds)
+    ) as alive:
+        async for item in alive:
+            yield item
+
+
+async def while_alive(
+    items: AsyncIterator[Item], topic: str, lives: Lives, ask_again_seconds: float | None = None
+) -> AsyncGenerator[Item, None]:
+    """``items``, until a ring of ``topic`` or ``lives`` says that what allowed them has ended."""
     every_seconds = ASK_AGAIN_SECONDS if ask_again_seconds is None else ask_again_seconds
-    async with parts().bus.subscribe(f"session:{actor.session_id}") as rings:
-        ended = asyncio.create_task(_until_ended(token, rings, every_seconds))
+    async with parts().bus.subscribe(topic) as rings:
+        ended = asyncio.create_task(_until_ended(lives, rings, every_seconds))
         following: asyncio.Task[tuple[Item, ...]] | None = None
         try:
             while True:
@@ -56,12 +73,12 @@ async def _first(rings: AsyncIterator[Ring]) -> None:
         await anext(rings)
 
 
-async def _until_ended(token: str, rings: AsyncIterator[Ring], every_seconds: float) -> None:
-    """Return when the session has ended. Looking is no activity of the person."""
+async def _until_ended(lives: Lives, rings: AsyncIterator[Ring], every_seconds: float) -> None:
+    """Return when what allowed the answer has ended."""
     ring = asyncio.create_task(_first(rings))
     try:
         # The first look comes after the subscription, so no end falls between the two.
-        while await parts().sessions.find(token, touch=False, opened=True) is not None:
+        while await lives():
             done, _ = await asyncio.wait({ring}, timeout=every_seconds)
             if done:
                 return

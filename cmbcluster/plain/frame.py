@@ -45,6 +45,7 @@ def document(
     bar: str = "",
     facts: str = "",
     refresh: int = 0,
+    wide: bool = False,
     onward: str = "",
 ) -> bytes:
     """The frame of every page. ``say``, ``head``, ``bar`` and ``facts`` are HTML, the rest is text.
@@ -71,7 +72,7 @@ def document(
 </head>
 <body>
 <header class="top">{brand}<span class="host">{escape(host)}</span></header>
-<main><div class="pane">{head}
+<main><div class="pane{" wide" if wide else ""}">{head}
 <h1>{escape(title)}</h1><p class="say">{say}</p>
 {bar}<div class="acts">{buttons}</div>
 {facts}</div></main>

@@ -1,7 +1,8 @@
 """Crossing from the dashboard to an environment's own host, and the gate's question.
 
-Only an environment's own cookie opens it, and only while the session that made the cookie
-lives. Addresses come from the controller's record alone, never from a request.
+Only an environment's own cookie opens it, while the session that made the cookie lives, or
+a personal token of its owner with the scope *launch*: who reaches an environment runs
+programs in it, which is more than reading. Addresses come from the controller's record alone, never from a request.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ import asyncio
 import time
 from datetime import datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
+from typing import NamedTuple
 from uuid import UUID
 
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.crypto.keyring import Keyring
 from cmbcluster.db.database import Database, Work
 from cmbcluster.db.models import Environment, GateCode
-from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, GateAnswer, Verdict
 from cmbcluster.domain.lifecycle import LAUNCHING, Desired, Phase
 from cmbcluster.domain.tiers import LIMITS
 from cmbcluster.errors import Forbidden, NotFound
+from cmbcluster.services.api_tokens import ApiTokenService
 from cmbcluster.services.environments import NOT_YOURS
 from cmbcluster.services.portraits import Frame, portraits
 from cmbcluster.services.records import note_activity
@@ -37,15 +40,22 @@ class AccessService:
     """Codes, cookies and verdicts. ``keyring`` signs the cookies of environments."""
 
     def __init__(
-        self, database: Database, bus: Bus, settings: Settings, sessions: SessionService, keyring: Keyring
+        self,
+        database: Database,
+        bus: Bus,
+        settings: Settings,
+        sessions: SessionService,
+        api_tokens: ApiTokenService,
+        keyring: Keyring,
     ) -> None:
         self._database = database
         self._bus = bus
         self._settings = settings
         self._sessions = sessions
+        self._api_tokens = api_tokens
         self._keyring = keyring
-        self._passes: dict[tuple[str, str], tuple[GateAnswer, float]] = {}
-        self._asking: dict[tuple[str, str], asyncio.Task[GateAnswer]] = {}
+        self._passes: dict[_Question, tuple[GateAnswer, float]] = {}
+        self._asking: dict[_Question, asyncio.Task[GateAnswer]] = {}
 
     async def mint(self, actor: Actor, environment: UUID | str) -> str:
         """The address that opens one of the person's environments, with a one-time code in it.
@@ -54,7 +64,7 @@ class AccessService:
         Raises NotFound for missing and foreign ones. An environment at rest has an address
         too: its own host says why it is at rest.
         """
-        owner_id = actor.person()
+        owner_id = actor.require_session()
         if actor.session_id is None:
             raise Forbidden("This sign-in cannot open environments.", "Sign in with a browser.")
         code = new_token()
@@ -101,16 +111,17 @@ class AccessService:
         }
         return self._keyring.sign(claims)
 
-    async def authorize(self, host: str, cookie: str, *, touch: bool = True) -> GateAnswer:
+    async def authorize(self, host: str, cookie: str, *, token: str = "", touch: bool = True) -> GateAnswer:
         """May a request with this Host and Cookie header reach the environment, and where is it?
 
+        ``token``: the personal token that came with it, if any; the cookie counts for nothing then.
         ``touch`` false: a question that the person did not cause, such as a connection's own
         re-check, so that an open notebook alone does not keep a session alive.
         A pass may be reused for ``session_cache_seconds`` and is dropped at once when the
         bus says that a session or an environment changed. Equal questions that come while
         one is looked up wait for its answer: a page that loads a hundred files asks once.
         """
-        key = (host, _cookie_value(cookie))
+        key = _Question(host, "" if token else _cookie_value(cookie), token)
         known = self._passes.get(key)
         if known is not None and known[1] > time.monotonic():
             return known[0]
@@ -124,10 +135,10 @@ class AccessService:
         self._passes.clear()
         self._asking.clear()
 
-    async def _look_up(self, key: tuple[str, str], *, touch: bool) -> GateAnswer:
+    async def _look_up(self, key: _Question, *, touch: bool) -> GateAnswer:
         this = asyncio.current_task()
         try:
-            answer = await self._authorize(*key, touch=touch)
+            answer = await self._authorize(key, touch=touch)
             # Not after a change meanwhile: what was read may be older than the change.
             if answer.verdict is Verdict.PASS and self._asking.get(key) is this:
                 if len(self._passes) >= CACHE_LIMIT:
@@ -138,8 +149,8 @@ class AccessService:
             if self._asking.get(key) is this:
                 del self._asking[key]
 
-    async def _authorize(self, host: str, value: str, *, touch: bool) -> GateAnswer:
-        slug = self._slug_of(host)
+    async def _authorize(self, asked: _Question, *, touch: bool) -> GateAnswer:
+        slug = self._slug_of(asked.host)
         async with self._database.reading() as work:
             row = await work.environments.by_slug(slug) if slug else None
             now = await work.now()
@@ -148,14 +159,24 @@ class AccessService:
         # Missing and foreign environments look the same: the way in leads over /open, which
         # says "no such environment" after the sign-in.
         open_url = f"{self._settings.public_url}/open/{slug}"
-        claims = self._claims(value, row, now) if row is not None and row.gone_at is None else None
-        if row is None or claims is None:
-            return GateAnswer(Verdict.SIGN_IN, open_url=open_url)
-        actor = await self._sessions.alive(UUID(claims["sid"]), touch=touch)
+        actor = await self._visitor(asked, row, now, touch=touch)
         if actor is None:
             return GateAnswer(Verdict.SIGN_IN, open_url=open_url)
-        if actor.user_id != row.owner_id:
+        if actor.scopes is not None and Scope.LAUNCH not in actor.scopes:
+            return GateAnswer(Verdict.NO_SCOPE)
+        if row is None or row.gone_at is not None or actor.user_id != row.owner_id:
             return GateAnswer(Verdict.NOT_YOURS)
+        return await self._whereabouts(row, actor, open_url)
+
+    async def _visitor(self, asked: _Question, row: Environment | None, now: datetime, *, touch: bool) -> Actor | None:
+        """Who asks: the person of the token, or of the session behind the environment's cookie."""
+        if asked.token:
+            return await self._api_tokens.find(asked.token, touch=touch)
+        claims = self._claims(asked.cookie, row, now) if row is not None and row.gone_at is None else None
+        return await self._sessions.alive(UUID(claims["sid"]), touch=touch) if claims else None
+
+    async def _whereabouts(self, row: Environment, actor: Actor, open_url: str) -> GateAnswer:
+        """Where the owner's environment is, or why it is nowhere at the moment."""
         if row.phase in (Phase.RUNNING, Phase.UNKNOWN) and row.desired == Desired.RUNNING and row.endpoint_port:
             return GateAnswer(Verdict.PASS, host=row.endpoint_host, port=row.endpoint_port)
         async with self._database.reading() as work:
@@ -182,6 +203,14 @@ class AccessService:
             return {"sid": str(UUID(str(claims["sid"])))}
         except (KeyError, ValueError):
             return None
+
+
+class _Question(NamedTuple):
+    """What an answer of the gate depends on; equal ones share it."""
+
+    host: str
+    cookie: str
+    token: str
 
 
 async def _id_of(work: Work, environment: UUID | str) -> UUID | None:

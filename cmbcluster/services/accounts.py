@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database, Work
 from cmbcluster.db.models import User
-from cmbcluster.domain.actors import Actor, Role, Tier
+from cmbcluster.domain.actors import Actor, Role, Scope, Tier
+from cmbcluster.domain.naming import clean_label
 from cmbcluster.domain.tiers import LIMITS, sizes_within, uptimes_within
 from cmbcluster.domain.views import LimitsView, PersonView
-from cmbcluster.errors import Conflict, InvalidInput, NotFound
+from cmbcluster.errors import Conflict, NotFound
 from cmbcluster.services.records import note_activity
 from cmbcluster.services.sessions import ring_ended
 
@@ -29,7 +29,7 @@ class AccountService:
 
     async def person(self, actor: Actor) -> PersonView:
         """The person as they are kept now."""
-        user_id = actor.person()
+        user_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             user = await work.users.by_id(user_id)
         if user is None:
@@ -38,14 +38,8 @@ class AccountService:
 
     async def rename(self, actor: Actor, name: str) -> PersonView:
         """Change the name that others see; raises InvalidInput (field ``name``)."""
-        user_id = actor.person()
-        clean = " ".join(unicodedata.normalize("NFC", name).split())
-        if not clean:
-            raise InvalidInput("name", "A name is needed.", "Type the name that others should see.")
-        if len(clean) > NAME_LIMIT:
-            raise InvalidInput("name", "That name is too long.", f"Use at most {NAME_LIMIT} characters.")
-        if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs") for c in clean):
-            raise InvalidInput("name", "That name has invisible characters in it.", "Type it again.")
+        user_id = actor.require_session()
+        clean = clean_label(name, NAME_LIMIT, "Type the name that others should see.")
         async with self._database.transaction() as work:
             user = await work.users.lock(user_id)
             if user is None:
@@ -62,7 +56,7 @@ class AccountService:
 
     async def limits(self, actor: Actor) -> LimitsView:
         """The person's limits and how much of them is used."""
-        user_id = actor.person()
+        user_id = actor.require(Scope.READ)
         limits = LIMITS[actor.tier]
         async with self._database.reading() as work:
             running, kept = await work.environments.counts(user_id)

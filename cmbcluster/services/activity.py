@@ -8,7 +8,7 @@ from uuid import UUID
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database
 from cmbcluster.db.models import Activity
-from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.views import ActivityPage, ActivityView, NoticeView
 
 PAGE_LIMIT = 100
@@ -34,7 +34,7 @@ class ActivityService:
         limit: int = 25,
     ) -> ActivityPage:
         """One page of the person's log, newest first. ``limit`` is cut to 100."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         limit = max(1, min(limit, PAGE_LIMIT))
         async with self._database.reading() as work:
             rows, total = await work.activity.page(
@@ -47,15 +47,31 @@ class ActivityService:
             )
         return ActivityPage(tuple(_view(row, owner_id) for row in rows), total, max(0, offset))
 
+    async def newest(
+        self,
+        actor: Actor,
+        *,
+        before: UUID | None = None,
+        environment_id: UUID | None = None,
+        kind: str = "",
+        limit: int = 25,
+    ) -> tuple[ActivityView, ...]:
+        """The entries before one of them, newest first, for a reader that goes on from where it was."""
+        owner_id = actor.require(Scope.READ)
+        limit = max(1, min(limit, PAGE_LIMIT + 1))
+        async with self._database.reading() as work:
+            rows = await work.activity.before(owner_id, before, limit, environment_id=environment_id, kind=kind)
+        return tuple(_view(row, owner_id) for row in rows)
+
     async def kinds(self, actor: Actor) -> tuple[str, ...]:
         """The kinds that occur in the person's log, for a filter."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             return await work.activity.kinds(owner_id)
 
     async def export(self, actor: Actor) -> AsyncIterator[ActivityView]:
         """The whole log of the person, newest first, a batch at a time."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         before_id: UUID | None = None
         while True:
             async with self._database.reading() as work:
@@ -76,7 +92,7 @@ class NoticeService:
 
     async def recent(self, actor: Actor) -> tuple[NoticeView, ...]:
         """The newest notices, newest first."""
-        user_id = actor.person()
+        user_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             rows = await work.notices.recent(user_id, NOTICES_SHOWN)
         return tuple(
@@ -86,7 +102,7 @@ class NoticeService:
 
     async def mark_read(self, actor: Actor) -> None:
         """Mark all notices of the person as read."""
-        user_id = actor.person()
+        user_id = actor.require_session()
         async with self._database.transaction() as work:
             await work.notices.mark_read(user_id, await work.now())
         await self._bus.publish(Ring(f"user:{user_id}", "notices"))

@@ -8,7 +8,7 @@ from typing import Any
 from cmbcluster.catalogue.schema import SeedApplication
 from cmbcluster.db.database import Database, Work
 from cmbcluster.db.models import Application
-from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.views import ApplicationView
 from cmbcluster.errors import NotFound
@@ -25,7 +25,7 @@ class CatalogueService:
 
     async def applications(self, actor: Actor, *, search: str = "", category: str = "") -> tuple[ApplicationView, ...]:
         """What the person may launch, in the catalogue's order."""
-        actor.person()
+        actor.require(Scope.READ)
         async with self._database.reading() as work:
             rows = await work.applications.enabled(search.strip()[:SEARCH_LIMIT], category)
             return tuple([await _view(work, row) for row in rows])
@@ -36,7 +36,7 @@ class CatalogueService:
 
     async def application(self, actor: Actor, application_id: str) -> ApplicationView:
         """One application; raises NotFound for an unknown or disabled one."""
-        actor.person()
+        actor.require(Scope.READ)
         async with self._database.reading() as work:
             return await _view(work, await enabled_application(work, application_id))
 

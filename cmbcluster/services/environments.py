@@ -6,41 +6,42 @@ the activity entry and the check of the limits, and rings for the controller.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database, KeyTaken, Work
-from cmbcluster.db.models import Application, Environment
-from cmbcluster.domain.actors import Actor
-from cmbcluster.domain.interpreters import check_wanted_python
+from cmbcluster.db.models import Environment
+from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, StopReason
-from cmbcluster.domain.naming import clean_name, slug_of
-from cmbcluster.domain.orders import CustomOrder, LaunchOrder
-from cmbcluster.domain.sources import (
-    Program,
-    PythonSource,
-    check_as_of,
-    check_command,
-    check_health_path,
-    check_port,
-    check_requirements,
+from cmbcluster.domain.naming import clean_name
+from cmbcluster.domain.orders import LaunchOrder
+from cmbcluster.domain.tiers import (
+    LIMITS,
+    check_room,
+    check_size,
+    check_uptime,
+    usual_size,
+    usual_uptime_seconds,
 )
-from cmbcluster.domain.tiers import LIMITS, SIZES, Limits, Size, check_room, check_size, check_uptime
 from cmbcluster.domain.uptime import extended
 from cmbcluster.domain.views import EnvironmentPage, EnvironmentView
 from cmbcluster.errors import Conflict, InvalidInput, NotFound
 from cmbcluster.services.catalogue import enabled_application
+from cmbcluster.services.launch_keys import check_key, keep_key, launched_before
+from cmbcluster.services.orders import fitting_size, made_of, new_row, size_of
 from cmbcluster.services.portraits import Frame, deadline_of, portraits
 from cmbcluster.services.rates import Limited, RateService
 from cmbcluster.services.records import note_activity
-from cmbcluster.services.tokens import new_suffix
 from cmbcluster.settings import Settings
 
 PAGE_LIMIT = 100
 SEARCH_LIMIT = 100
+REFERENCE = re.compile(r"[A-Za-z0-9-]{1,63}")
 NOT_YOURS = ("There is no such environment, or it is not yours.", "Go to Home.")
 
 
@@ -57,7 +58,7 @@ class EnvironmentService:
 
     async def get(self, actor: Actor, environment_id: UUID) -> EnvironmentView:
         """One of the person's environments; missing and foreign ones raise the same NotFound."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             row = await _own(work, environment_id, owner_id)
             return await self._view(work, actor, row)
@@ -73,7 +74,7 @@ class EnvironmentService:
         limit: int = 25,
     ) -> EnvironmentPage:
         """One page of the person's environments. ``limit`` is cut to 100."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         limit = max(1, min(limit, PAGE_LIMIT))
         offset = max(0, offset)
         async with self._database.reading() as work:
@@ -83,40 +84,71 @@ class EnvironmentService:
             views = await portraits(work, rows, await self._frame(work, actor))
         return EnvironmentPage(views, total, offset)
 
+    async def newest(
+        self, actor: Actor, *, before: UUID | None = None, search: str = "", phase: str = "", limit: int = 25
+    ) -> tuple[EnvironmentView, ...]:
+        """The environments made before one of them, newest first, for a reader that goes on from where it was."""
+        owner_id = actor.require(Scope.READ)
+        limit = max(1, min(limit, PAGE_LIMIT + 1))
+        search = search.strip()[:SEARCH_LIMIT]
+        async with self._database.reading() as work:
+            rows = await work.environments.before(owner_id, before, search=search, phase=phase, limit=limit)
+            return await portraits(work, rows, await self._frame(work, actor))
+
+    async def resolve(self, actor: Actor, reference: str) -> UUID:
+        """The id of one of the person's environments by its id, the word of its address, or its name."""
+        owner_id = actor.require(Scope.READ, Scope.LAUNCH)
+        if not REFERENCE.fullmatch(reference):
+            raise NotFound(*NOT_YOURS)
+        async with self._database.reading() as work:
+            rows, row = work.environments, None
+            with contextlib.suppress(ValueError):
+                row = await rows.owned(UUID(reference), owner_id)
+            row = row or await rows.addressed(owner_id, reference) or await rows.named(owner_id, reference)
+        if row is None:
+            raise NotFound(*NOT_YOURS)
+        return row.id
+
     async def up_now(self, actor: Actor) -> tuple[EnvironmentView, ...]:
         """What runs, launches or stops at the moment."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             rows = await work.environments.occupying(owner_id)
             return await portraits(work, rows, await self._frame(work, actor))
 
     # ---- asking ----
 
-    async def launch(self, actor: Actor, order: LaunchOrder) -> EnvironmentView:
-        """Ask for a new environment.
+    async def launch(self, actor: Actor, order: LaunchOrder, *, key: str = "") -> EnvironmentView:
+        """Ask for a new environment. The same order with the same ``key`` within a day is the same launch.
 
         Raises InvalidInput naming the field, NotFound for an unknown application,
         QuotaExceeded at a limit and Conflict when the name is taken.
         """
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.LAUNCH)
         await self._rates.check(actor, Limited.LAUNCH)
         limits = LIMITS[actor.tier]
+        check_key(key)
         name = clean_name(order.name)
-        size = _size(order.size)
-        check_size(limits, size.cpu_millis, size.memory_bytes)
-        check_uptime(limits, order.uptime_seconds)
+        size = fitting_size(limits, order.size) if order.size is not None else None
+        uptime_seconds = usual_uptime_seconds(limits) if order.uptime_seconds is None else order.uptime_seconds
+        check_uptime(limits, uptime_seconds)
         try:
             async with self._database.transaction() as work:
                 await work.users.lock(owner_id)
                 now = await work.now()
+                if key and (before := await launched_before(work, owner_id, key, order, now)) is not None:
+                    return await self._view(work, actor, before)
                 application = await enabled_application(work, order.application_id)
-                source, program = _made_of(application, order.custom, now.date())
+                source, program = made_of(application, order.custom, now.date())
                 await _check_name_free(work, owner_id, name)
                 check_room(limits, *await work.environments.counts(owner_id), adds_kept=True)
-                row = _new_row(actor, owner_id, name, application.id, source, program, size, limits, now)
-                row.uptime_seconds = order.uptime_seconds
+                size = size or usual_size(limits, application.size)
+                row = new_row(actor, owner_id, name, application.id, source, program, size, limits, now)
+                row.uptime_seconds = uptime_seconds
                 work.environments.add(row)
                 await work.flush()
+                if key:
+                    keep_key(work, owner_id, key, order, row.id, now)
                 note_activity(work, actor, "launched", now, owner_id=owner_id, environment=row)
                 view = await self._view(work, actor, row)
         except KeyTaken as clash:
@@ -135,7 +167,7 @@ class EnvironmentService:
             if row.phase not in AT_REST or row.desired == Desired.DELETED:
                 raise Conflict("It is not stopped.", "Wait until it has stopped, then start it again.")
             if size:
-                chosen = _size(size)
+                chosen = size_of(size)
                 row.cpu_millis, row.memory_bytes = chosen.cpu_millis, chosen.memory_bytes
             check_size(limits, row.cpu_millis, row.memory_bytes)
             check_uptime(limits, row.uptime_seconds)
@@ -184,6 +216,7 @@ class EnvironmentService:
 
     async def rename(self, actor: Actor, environment_id: UUID, name: str) -> EnvironmentView:
         """Change the name. The address stays, since it is in bookmarks and notebooks."""
+        actor.require(Scope.LAUNCH)
         new = clean_name(name)
 
         async def change(asked: _Asked) -> bool:
@@ -238,7 +271,7 @@ class EnvironmentService:
         self, actor: Actor, environment_id: UUID, kind: str, change: _Change, detail: str = ""
     ) -> EnvironmentView:
         """Run ``change`` on the locked row with its activity entry, then ring."""
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.LAUNCH)
         async with self._database.transaction() as work:
             await work.users.lock(owner_id)
             row = await _own(work, environment_id, owner_id, lock=True)
@@ -296,63 +329,3 @@ async def _check_name_free(work: Work, owner_id: UUID, name: str) -> None:
 
 def _name_taken(name: str) -> InvalidInput:
     return InvalidInput("name", f"You have an environment called {name} already.", "Choose another name.")
-
-
-def _size(size_id: str) -> Size:
-    for size in SIZES:
-        if size.id == size_id:
-            return size
-    raise InvalidInput("size", "There is no such size.", "Choose one of those offered.")
-
-
-def _made_of(application: Application, custom: CustomOrder | None, today: date) -> tuple[PythonSource, Program]:
-    """What will run: the catalogue's entry, or what the person wrote in the form."""
-    if application.source is not None and application.program is not None:
-        return PythonSource.from_dict(application.source), Program.from_dict(application.program)
-    if custom is None:
-        raise InvalidInput(
-            "requirements", "This application needs to know what to run.", "List its packages and start command."
-        )
-    source = PythonSource(
-        requirements=check_requirements(custom.requirements),
-        python=check_wanted_python(custom.python),
-        as_of=check_as_of(custom.as_of, today),
-    )
-    program = Program(
-        command=check_command(custom.command),
-        port=check_port(custom.port),
-        health_path=check_health_path(custom.health_path),
-    )
-    return source, program
-
-
-def _new_row(
-    actor: Actor,
-    owner_id: UUID,
-    name: str,
-    application_id: str,
-    source: PythonSource,
-    program: Program,
-    size: Size,
-    limits: Limits,
-    now: datetime,
-) -> Environment:
-    return Environment(
-        owner_id=owner_id,
-        name=name,
-        slug=slug_of(name, new_suffix()),
-        application_id=application_id,
-        source=asdict(source),
-        program=asdict(program),
-        cpu_millis=size.cpu_millis,
-        memory_bytes=size.memory_bytes,
-        processes=limits.processes,
-        workspace_bytes=limits.workspace_bytes,
-        uptime_seconds=limits.longest_uptime_seconds,
-        created_at=now,
-        desired=Desired.RUNNING.value,
-        asked_at=now,
-        operation_id=actor.operation_id[:64],
-        phase=Phase.QUEUED.value,
-        phase_since=now,
-    )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cmbcluster.db.database import Database
 from cmbcluster.db.models import Environment
-from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.views import UsageView
 from cmbcluster.errors import NotFound
 from cmbcluster.runtime.port import Insight, LogLine, Ref
@@ -38,7 +38,7 @@ class InsightService:
         return await self._insight.workspace_bytes(ref_of(row))
 
     async def _own(self, actor: Actor, environment_id: UUID) -> Environment:
-        owner_id = actor.person()
+        owner_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             row = await work.environments.owned(environment_id, owner_id)
         if row is None:

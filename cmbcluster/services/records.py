@@ -23,6 +23,8 @@ def note_activity(
 ) -> None:
     """Add one entry to the owner's log. The platform's own acts have no actor id."""
     by_person = actor.kind is ActorKind.PERSON
+    if actor.token_name:
+        detail = f"{detail}, with the token {actor.token_name}" if detail else f"With the token {actor.token_name}"
     work.activity.add(
         Activity(
             at=at,

@@ -161,7 +161,7 @@ class SessionService:
 
     async def stay(self, actor: Actor) -> StandingView:
         """Note that the person is there; returns when the session would end by itself."""
-        actor.person()
+        actor.require_session()
         if actor.session_id is None:
             raise NotSignedIn()
         async with self._database.transaction() as work:
@@ -175,7 +175,7 @@ class SessionService:
 
     async def standing(self, actor: Actor) -> StandingView:
         """When the present session ends by itself. Asking is no activity."""
-        actor.person()
+        actor.require_session()
         async with self._database.reading() as work:
             now = await work.now()
             found = await work.sessions.by_id(actor.session_id) if actor.session_id is not None else None
@@ -185,7 +185,7 @@ class SessionService:
 
     async def mine(self, actor: Actor) -> tuple[SessionView, ...]:
         """The person's sessions that still work, the present one first."""
-        user_id = actor.person()
+        user_id = actor.require_session()
         async with self._database.reading() as work:
             now = await work.now()
             rows = await work.sessions.alive_of(user_id, now, self._idle_since(now))
@@ -194,7 +194,7 @@ class SessionService:
 
     async def end(self, actor: Actor, session_id: UUID) -> None:
         """End one of the person's sessions; raises NotFound for anybody else's."""
-        user_id = actor.person()
+        user_id = actor.require_session()
         async with self._database.transaction() as work:
             found = await work.sessions.by_id(session_id)
             if found is None or found[0].user_id != user_id:
@@ -208,7 +208,7 @@ class SessionService:
 
     async def sign_out(self, actor: Actor) -> None:
         """End the present session."""
-        actor.person()
+        actor.require_session()
         if actor.session_id is not None:
             await self.end(actor, actor.session_id)
 

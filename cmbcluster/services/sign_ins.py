@@ -87,7 +87,7 @@ class SignInService:
         return self._identity.providers()
 
     async def shut_old_ways(self, actor: Actor) -> int:
-        """End the sessions of people whom nobody of the settings vouches for any more; returns how many.
+        """End sessions and tokens of people whom nobody of the settings vouches for any more; how many sessions.
 
         Else the test people of yesterday, who need no password, would stay in a platform that
         has been opened to the world since.
@@ -95,7 +95,10 @@ class SignInService:
         actor.require_system()
         known = self._rules.keys() if self._settings.identity == "oidc" else {DEVELOPMENT}
         async with self._database.transaction() as work:
-            ended = await work.identities.end_sessions_of_others(tuple(known), await work.now())
+            now = await work.now()
+            ended = await work.identities.end_sessions_of_others(tuple(known), now)
+            # What scripts hold of these people opens no more than their browsers do.
+            await work.api_tokens.revoke_of_others(tuple(known), now)
         if ended:
             self._sessions.forget_answers()
             logger.warning("sessions ended, since their way to sign in is not set any more", sessions=ended)
@@ -107,7 +110,7 @@ class SignInService:
 
     async def begin_link(self, actor: Actor, provider_id: str, *, browser_key: str) -> Begun:
         """Begin adding an identity to a person; raises Forbidden unless they signed in just now."""
-        user_id = actor.person()
+        user_id = actor.require_session()
         if actor.session_id is None:
             raise Forbidden("This sign-in cannot link accounts.", "Sign in with a browser.")
         async with self._database.reading() as work:
@@ -179,7 +182,7 @@ class SignInService:
 
         Raises Conflict when it is somebody else's already.
         """
-        user_id = actor.person()
+        user_id = actor.require_session()
         if attempt.link_session_id is None or attempt.link_session_id != actor.session_id:
             raise Forbidden(
                 "You signed out, or in anew, while the account was being linked.", "Link it again from your settings."
@@ -196,7 +199,7 @@ class SignInService:
 
     async def identities(self, actor: Actor) -> tuple[IdentityView, ...]:
         """The accounts that sign the person in, the first one first."""
-        user_id = actor.person()
+        user_id = actor.require_session()
         names = {each.id: each.name for each in self.providers()}
         async with self._database.reading() as work:
             rows = await work.identities.of(user_id)

@@ -26,6 +26,7 @@ from cmbcluster.domain.sources import (
     check_port,
     check_requirements,
 )
+from cmbcluster.domain.tiers import usual_uptime_seconds
 from cmbcluster.domain.views import ApplicationView, EnvironmentView, LimitsView
 from cmbcluster.errors import InvalidInput, NotFound, UserError
 from cmbcluster.web.access import signed_in
@@ -36,7 +37,6 @@ from cmbcluster.web.words import about_words, hours_words, icon_of, ordinal, siz
 from cmbcluster.wiring import parts
 
 FIELDS = ("name", "size", "uptime", "requirements", "python", "as_of", "command", "port", "health_path", "form")
-USUAL_UPTIME_SECONDS = 6 * 3600
 PLACES = re.compile(r"\{(?:port|address)\}")
 NUMBER = re.compile(r"-\d{1,3}$")
 CHECKS: dict[str, Callable[[str], object]] = {
@@ -284,7 +284,7 @@ def _free_name(base: str, names: set[str]) -> str:
 
 def _offer(view: ApplicationView, limits: LimitsView, suggestion: str, host: str) -> Offer:
     most = limits.limits
-    uptime = max((s for s in limits.uptimes_seconds if s <= USUAL_UPTIME_SECONDS), default=most.longest_uptime_seconds)
+    uptime = usual_uptime_seconds(most)
     full = ""
     if limits.running >= most.running_at_once:
         full = f"You have {limits.running} of {most.running_at_once} running. Stop one, then launch this."

@@ -88,15 +88,19 @@ class ScriptedAccess:
         self.needs_cookie = True
         self.asked: list[tuple[str, str]] = []
         self.touches: list[bool] = []
+        self.tokens_seen: list[str] = []
+        self.known_tokens: set[str] = set()
         self.codes: dict[str, str] = {}
 
-    async def authorize(self, host: str, cookie: str, *, touch: bool = True) -> GateAnswer:
-        """The scripted answer, or SIGN_IN without the cookie."""
+    async def authorize(self, host: str, cookie: str, *, token: str = "", touch: bool = True) -> GateAnswer:
+        """The scripted answer, or SIGN_IN without the cookie or a token that is known."""
         self.asked.append((host, cookie))
         self.touches.append(touch)
         if self.fails is not None:
             raise self.fails
-        if self.needs_cookie and COOKIE not in cookie:
+        self.tokens_seen.append(token)
+        known = token in self.known_tokens if token else COOKIE in cookie
+        if self.needs_cookie and not known:
             return GateAnswer(Verdict.SIGN_IN, open_url="http://localhost:8200/open/some-id")
         return self.answer
 

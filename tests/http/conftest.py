@@ -36,6 +36,12 @@ class Site:
         """A form sent by our own page."""
         return await self.client.post(path, data=form or {}, headers={"Sec-Fetch-Site": "same-origin", "Origin": HOME})
 
+    async def token(self, person: str = "elena", *scopes: str, name: str = "laptop") -> dict[str, str]:
+        """The header of a new token of a test person; all scopes of a usual person when none is named."""
+        actor = await self.platform.sign_in(person)
+        made = await self.platform.parts.api_tokens.make(actor, name, scopes or ("read", "launch"), 90)
+        return {"Authorization": f"Bearer {made.secret}"}
+
 
 @pytest.fixture
 async def site(platform: Platform) -> AsyncIterator[Site]:

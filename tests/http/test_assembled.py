@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cmbcluster.http.api.table import API_WAYS, BASE
 from cmbcluster.http.routes import WAYS
 
 ROOT = Path(__file__).parents[2]
@@ -48,5 +49,6 @@ def test_every_route_of_the_application_is_declared() -> None:
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("ROUTES "))
     found = {(path, method) for path, method in json.loads(line.removeprefix("ROUTES ")) if method != "HEAD"}
-    declared = {(way.path, way.method) for way in WAYS} | OF_THE_FRAMEWORK
+    declared = {(way.path, way.method) for way in WAYS} | {(BASE + way.path, way.method) for way in API_WAYS}
+    declared |= OF_THE_FRAMEWORK
     assert found == declared, f"undeclared: {found - declared}; missing: {declared - found}"

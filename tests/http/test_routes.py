@@ -12,12 +12,13 @@ from uuid import uuid4
 import httpx
 import pytest
 from sqlalchemy import text
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import Message
 
 from cmbcluster.domain.gate import SESSION_COOKIE
 from cmbcluster.errors import DatabaseUnavailable
 from cmbcluster.http import standing
+from cmbcluster.http.api.table import API_WAYS, BASE
 from cmbcluster.http.routes import WAYS, Permission
 from cmbcluster.wiring import set_parts
 from tests.http.conftest import HOME, Site
@@ -26,6 +27,11 @@ from tests.http.conftest import HOME, Site
 def test_every_registered_route_is_declared(site: Site) -> None:
     declared = {(way.path, way.method) for way in WAYS}
     for route in site.routes.routes:
+        if isinstance(route, Mount):
+            assert route.path == BASE
+            declared_there = {(way.path, way.method) for way in API_WAYS}
+            assert {(each.path, method) for each in route.routes for method in each.methods} == declared_there
+            continue
         assert isinstance(route, Route)
         methods = (route.methods or set()) - {"HEAD"}
         assert {(route.path, method) for method in methods} <= declared, f"{route.path} declares no permission"

@@ -61,6 +61,9 @@ SHOTS = (
     Shot("activity", "/activity"),
     Shot("settings-profile", "/settings"),
     Shot("settings-appearance", "/settings?tab=appearance"),
+    Shot("settings-tokens", "/settings?tab=tokens"),
+    Shot("settings-tokens-none", "/settings?tab=tokens", person="ravi"),
+    Shot("api", "/api/v1/docs", person=""),
     Shot("settings-sessions", "/settings?tab=sessions"),
 )
 

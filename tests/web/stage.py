@@ -16,13 +16,14 @@ from uuid import UUID, uuid5
 
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.bus.port import Ring
-from cmbcluster.domain.actors import Actor, ActorKind, Role, Tier
+from cmbcluster.domain.actors import Actor, ActorKind, Role, Scope, Tier
 from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, Stage, StopReason
 from cmbcluster.domain.naming import clean_name
 from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.domain.sources import Program, PythonSource, check_command, check_port, check_requirements
 from cmbcluster.domain.tiers import GIB, LIMITS, MIB, SIZES, sizes_within, uptimes_within
+from cmbcluster.domain.tokens import token_of
 from cmbcluster.domain.views import (
     ActivityPage,
     ActivityView,
@@ -38,6 +39,7 @@ from cmbcluster.domain.views import (
     SessionView,
     StageView,
     StandingView,
+    TokenView,
     UsageView,
 )
 from cmbcluster.errors import InvalidInput, NotFound, QuotaExceeded
@@ -344,6 +346,27 @@ def elenas(now: datetime, ending: bool) -> list[EnvironmentView]:
     return made
 
 
+def elenas_tokens(now: datetime) -> list[TokenView]:
+    """One in use, one that never was, one that has expired."""
+    read, launch, day = Scope.READ, Scope.LAUNCH, timedelta(days=1)
+    return [
+        TokenView(
+            key("t1"),
+            "Nightly run",
+            "cmb_4Kd81mZq",
+            (read, launch),
+            now - 12 * day,
+            now + 78 * day,
+            now - timedelta(minutes=4),
+            False,
+        ),
+        TokenView(key("t2"), "Laptop", "cmb_0Vb3tYcA", (read,), now - 2 * day, None, None, False),
+        TokenView(
+            key("t3"), "Workshop", "cmb_9sJw2LxP", (read, launch), now - 40 * day, now - 33 * day, now - 34 * day, True
+        ),
+    ]
+
+
 @dataclass
 class Account:
     """One person of the stage and their things."""
@@ -353,6 +376,7 @@ class Account:
     environments: list[EnvironmentView] = field(default_factory=list)
     activity: list[ActivityView] = field(default_factory=list)
     notices: list[NoticeView] = field(default_factory=list)
+    tokens: list[TokenView] = field(default_factory=list)
 
 
 class Platform:
@@ -372,6 +396,7 @@ class Platform:
         elena = self.accounts_by_token["elena"]
         elena.environments = elenas(self.now, ending)
         self._remember(elena)
+        elena.tokens = elenas_tokens(self.now)
         self.accounts_by_token["ravi"].environments = [own_failed(self.now)]
 
     def _remember(self, account: Account) -> None:
@@ -494,6 +519,28 @@ class Platform:
 
     async def end_others(self, actor: Actor) -> int:
         return 1
+
+    # ---- tokens ----
+
+    async def tokens(self, actor: Actor) -> tuple[TokenView, ...]:
+        return tuple(self.account(actor).tokens)
+
+    async def make_token(self, actor: Actor, name: str, scopes: list[str], days: int | None) -> Any:
+        if not name.strip():
+            raise InvalidInput("name", "A name is needed.", "Type what it is for, such as laptop or nightly run.")
+        now, secret = datetime.now(UTC), token_of(SPACE.int)
+        ends = now + timedelta(days=days) if days else None
+        view = TokenView(
+            key(f"token {name}"), name, secret[:12], tuple(Scope(each) for each in scopes), now, ends, None, False
+        )
+        self.account(actor).tokens.insert(0, view)
+        await self.ring(actor)
+        return SimpleNamespace(secret=secret, view=view)
+
+    async def revoke_token(self, actor: Actor, token_id: UUID) -> None:
+        account = self.account(actor)
+        account.tokens = [view for view in account.tokens if view.id != token_id]
+        await self.ring(actor)
 
     # ---- catalogue ----
 
@@ -672,6 +719,7 @@ class Platform:
                 stay=self.stay,
             ),
             sign_ins=s(providers=tuple, identities=self.identities),
+            api_tokens=s(mine=self.tokens, make=self.make_token, revoke=self.revoke_token),
             catalogue=s(applications=self.applications, categories=self.categories, application=self.application),
             environments=s(
                 get=self.get,

@@ -11,9 +11,11 @@ import os
 
 from cmbcluster.runtime.local.process_tree import is_alive
 
-FIRST_PAUSE_SECONDS = 0.03
+FIRST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.5
-PAUSE_GROWTH = 1.25
+PAUSE_GROWTH = 1.06
+# This many programs may be asked as often as one; of more, each is asked less often.
+ASKED_FREELY = 4
 ANSWER_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 
@@ -35,12 +37,24 @@ async def answers(host: str, port: int, path: str) -> bool:
     return len(words) >= 2 and words[0].startswith(b"HTTP/") and words[1].isdigit() and int(words[1]) < 500
 
 
+_waiting = 0
+
+
 async def until_it_answers(host: str, port: int, path: str) -> None:
-    """Ask until there is an answer. The caller bounds the time."""
+    """Ask until there is an answer. The caller bounds the time.
+
+    Asked often at first, since a person waits, and less and less, since a program that is
+    slow to start needs the processor more than we do.
+    """
+    global _waiting
     pause = FIRST_PAUSE_SECONDS
-    while not await answers(host, port, path):
-        await asyncio.sleep(pause)
-        pause = min(LONGEST_PAUSE_SECONDS, pause * PAUSE_GROWTH)
+    _waiting += 1
+    try:
+        while not await answers(host, port, path):
+            await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, pause * max(1.0, _waiting / ASKED_FREELY)))
+            pause *= PAUSE_GROWTH
+    finally:
+        _waiting -= 1
 
 
 async def until_gone(pid: int, ticks: int | None) -> None:

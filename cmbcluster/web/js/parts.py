@@ -316,6 +316,14 @@ class Theme(rx.Component):
     on_choose: rx.EventHandler[_TEXT_EVENT]
 
 
+class TokenMaker(rx.Component):
+    """Makes a personal token at our own address and shows it once; it never reaches the state."""
+
+    library = _js("token.jsx")
+    tag = "TokenMaker"
+    scopes: rx.Var[list[Any]]
+
+
 class Signed(rx.Component):
     """Remembers in the browser whether the last visit was signed in."""
 

@@ -13,7 +13,7 @@ import reflex as rx
 from reflex_base.style import set_color_mode
 
 from cmbcluster.domain.actors import Actor
-from cmbcluster.domain.views import IdentityView, LimitsView, PersonView, SessionView
+from cmbcluster.domain.views import IdentityView, LimitsView, PersonView, SessionView, TokenView
 from cmbcluster.errors import NotFound, UserError
 from cmbcluster.web.access import signed_in
 from cmbcluster.web.addresses import asked
@@ -31,6 +31,7 @@ from cmbcluster.web.components.kit import (
 )
 from cmbcluster.web.components.layout import frame
 from cmbcluster.web.components.posting import Posting
+from cmbcluster.web.components.tokens import TokensState, show_tokens, tokens_tab
 from cmbcluster.web.guard import actor_of
 from cmbcluster.web.js.parts import Form, Kept, Theme, When
 from cmbcluster.web.live import Page, follow
@@ -42,6 +43,7 @@ PATH = "/settings"
 TABS = (
     ("profile", "Profile", "person", "Your name, and what your tier allows."),
     ("appearance", "Appearance", "sun", "Kept in this browser."),
+    ("tokens", "Tokens", "key", "For scripts that act for you, at a terminal or anywhere else."),
     ("sessions", "Sessions", "screen", "Where you are signed in. End what you do not know."),
 )
 
@@ -77,6 +79,7 @@ class Known:
 
     sessions: tuple[SessionView, ...]
     identities: tuple[IdentityView, ...]
+    tokens: tuple[TokenView, ...]
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,13 @@ def _session_id(raw_id: object) -> UUID:
 
 
 class SettingsPage(Page[SettingsState, Known]):
-    """The settings need sessions and accounts beside what the frame asks for."""
+    """The settings need sessions, accounts and tokens beside what the frame asks for."""
 
     async def gather(self, actor: Actor) -> Known:
         here = parts()
-        return Known(await here.sessions.mine(actor), await here.sign_ins.identities(actor))
+        return Known(
+            await here.sessions.mine(actor), await here.sign_ins.identities(actor), await here.api_tokens.mine(actor)
+        )
 
     async def show(self, state: SettingsState, facts: Known) -> None:
         state.profile = profile(self.base.person, self.base.limits)
@@ -167,6 +172,7 @@ class SettingsPage(Page[SettingsState, Known]):
         rows = [AccountRow(view.name, view.email, epoch(view.since)) for view in facts.identities]
         state.accounts = rows if providers else []
         state.linkable = [AccountRow(name=p.name, link=f"/auth/{p.id}/link") for p in providers if p.id not in used]
+        show_tokens(await state.get_state(TokensState), facts.tokens, self.base.person)
         state.ready = True
 
 
@@ -352,7 +358,9 @@ def settings_page() -> rx.Component:
 
     title = rx.match(S.tab, *[(key, name) for key, name, *_ in TABS], "Profile")
     says = rx.match(S.tab, *[(key, text_) for key, _, _, text_ in TABS], "")
-    body = rx.match(S.tab, ("appearance", _appearance()), ("sessions", _sessions()), _profile())
+    body = rx.match(
+        S.tab, ("appearance", _appearance()), ("tokens", tokens_tab()), ("sessions", _sessions()), _profile()
+    )
     return frame(
         rx.el.div(
             rx.el.nav(

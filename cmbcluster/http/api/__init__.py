@@ -1,0 +1,1 @@
+"""The HTTP API for scripts, below ``/api/v1``: the services again, in JSON."""
