@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from cmbcluster.domain.actors import ANONYMOUS, Actor, Role, Tier
+from cmbcluster.domain.actors import ANONYMOUS, Actor, Role, Scope, Tier
 from cmbcluster.identity.port import DEVELOPMENT, SignedIn
 from tests.platform import Platform
 
-OUTSIDERS = ("anonymous", "disabled", "ended")
+OUTSIDERS = ("anonymous", "disabled", "ended", "token of the disabled", "revoked token")
 INSIDERS = ("stranger", "owner", "admin")
-EVERYBODY = (*OUTSIDERS, *INSIDERS)
+# Each is a person of their own who shows a token with these scopes; the last one is an admin.
+TOKENS = {f"token {scope}": frozenset({scope}) for scope in Scope}
 _PEOPLE = {
     # The owner is the victim: everybody else is asked to reach what is theirs.
     "owner": ("Olga Owner", Role.USER),
@@ -25,6 +26,8 @@ _PEOPLE = {
     "admin": ("Aida Admin", Role.ADMIN),
     "disabled": ("Dora Disabled", Role.USER),
     "ended": ("Emil Ended", Role.USER),
+    "revoked token": ("Rita Revoked", Role.USER),
+    **{who: (f"Script {who}", Role.ADMIN if Scope.ADMIN in scopes else Role.USER) for who, scopes in TOKENS.items()},
     # Somebody whose account the admins may change without changing the victim's.
     "operator": ("Otto Operator", Role.ADMIN),
 }
@@ -38,13 +41,14 @@ class Things:
     session_id: UUID
     running: UUID
     at_rest: UUID
+    token_id: UUID
     slug: str = ""
     names: tuple[str, ...] = ()
     email: str = ""
 
     def marks(self) -> tuple[str, ...]:
         """Texts that nobody else may ever be shown."""
-        ids = (self.user_id, self.session_id, self.running, self.at_rest)
+        ids = (self.user_id, self.session_id, self.running, self.at_rest, self.token_id)
         return (*self.names, *(str(each) for each in ids))
 
 
@@ -55,6 +59,7 @@ class World:
     platform: Platform
     things: dict[str, Things] = field(default_factory=dict)
     cookies: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
     # Of the host of each one's running environment: a code that is not used yet, and a cookie.
     codes: dict[str, str] = field(default_factory=dict)
     gate_cookies: dict[str, str] = field(default_factory=dict)
@@ -77,9 +82,20 @@ def _with_cookie(who: str) -> Callable[[World], Awaitable[Actor]]:
     return arrive
 
 
+def _with_token(who: str) -> Callable[[World], Awaitable[Actor]]:
+    async def arrive(world: World) -> Actor:
+        found = await world.platform.parts.api_tokens.find(world.secrets[who], touch=False)
+        return replace(found or ANONYMOUS, address="192.0.2.66", operation_id=f"op-{who}")
+
+    return arrive
+
+
 ARRIVALS: dict[str, Callable[[World], Awaitable[Actor]]] = {
     "anonymous": _without_anything,
-    **{who: _with_cookie(who) for who in EVERYBODY if who != "anonymous"},
+    **{who: _with_cookie(who) for who in ("disabled", "ended", *INSIDERS)},
+    "token of the disabled": _with_token("disabled"),
+    "revoked token": _with_token("revoked token"),
+    **{who: _with_token(who) for who in TOKENS},
 }
 
 
@@ -91,11 +107,13 @@ async def populate(platform: Platform) -> World:
     operator = await _with_cookie("operator")(world)
     await platform.parts.accounts.disable(operator, world.things["disabled"].user_id)
     await platform.parts.sessions.sign_out(await _with_cookie("ended")(world))
+    revoked = world.things["revoked token"].token_id
+    await platform.parts.api_tokens.revoke(await _with_cookie("revoked token")(world), revoked)
     return world
 
 
 async def _settle_in(world: World, who: str, name: str, role: Role) -> None:
-    platform, email = world.platform, f"{who}@example.org"
+    platform, email = world.platform, f"{who.replace(' ', '-')}@example.org"
     identity = SignedIn(DEVELOPMENT, who, email, name, role, Tier.PREMIUM, email_verified=True)
     sessions = platform.parts.sessions
     world.cookies[who] = await sessions.sign_in(identity, browser="Firefox", address="192.0.2.1")
@@ -105,15 +123,25 @@ async def _settle_in(world: World, who: str, name: str, role: Role) -> None:
     other = await sessions.find(second)
     assert other is not None
     assert other.session_id is not None
-    at_rest = await platform.running(actor, f"resting-{who}")
+    at_rest = await platform.running(actor, f"resting-{who.replace(' ', '-')}")
     await platform.parts.environments.stop(actor, at_rest.id)
-    running = await platform.running(actor, f"running-{who}", uptime_seconds=7200)
+    running = await platform.running(actor, f"running-{who.replace(' ', '-')}", uptime_seconds=7200)
     await platform.settle()
+    scopes = TOKENS.get(who, frozenset(Scope) - {Scope.ADMIN})
+    made = await platform.parts.api_tokens.make(actor, f"script-of-{who}", scopes, 30)
+    world.secrets[who] = made.secret
     access = platform.parts.access
     codes = [(await access.mint(actor, running.id)).partition("code=")[2] for _ in range(2)]
     world.codes[who] = codes[0]
     world.gate_cookies[who] = await access.redeem(f"{running.slug}.localhost", codes[1])
-    names = (running.name, at_rest.name, running.slug, at_rest.slug, email, name)
+    names = (running.name, at_rest.name, running.slug, at_rest.slug, email, name, f"script-of-{who}")
     world.things[who] = Things(
-        actor.person(), other.session_id, running.id, at_rest.id, running.slug, names=names, email=email
+        actor.person(),
+        other.session_id,
+        running.id,
+        at_rest.id,
+        made.view.id,
+        slug=running.slug,
+        names=names,
+        email=email,
     )

@@ -2,6 +2,8 @@
 
 ``own`` is the actor's own object, ``other`` the victim's (for the victim: a stranger's),
 ``missing`` one that never was. A function that is not here fails the test with its name.
+A token acts for a person as far as its scopes go; which function asks for which is the table
+of ``tests/services/test_scopes.py``, and is read from there.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from cmbcluster.domain.actors import Actor, Role, Tier
+from cmbcluster.domain.actors import Actor, Role, Scope, Tier
 from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.services.rates import Limited
 from cmbcluster.wiring import Parts
-from tests.security.actors import INSIDERS, OUTSIDERS, Things
+from tests.security.actors import INSIDERS, OUTSIDERS, TOKENS, Things
+from tests.services.test_scopes import RULES
 
 OWN, OTHER, MISSING = "own", "other", "missing"
 ALLOWED = "allowed"
@@ -63,6 +66,18 @@ def _application(things: Things) -> str:
     return "tiny" if things.names else "none"
 
 
+def answers_of(name: str) -> Answers:
+    """What everybody gets, tokens included."""
+    answers = LINES[name].answers
+    told = dict(answers)
+    for who, scopes in TOKENS.items():
+        person = "admin" if Scope.ADMIN in scopes else "stranger"
+        rule = RULES.get(name)
+        lets_in = rule is None or bool(scopes & rule.scopes)
+        told[who] = answers[person] if lets_in else (FORBIDDEN, FORBIDDEN, FORBIDDEN)
+    return told
+
+
 LINES: dict[str, Line] = {
     "accounts.person": Line(PERSONAL, lambda p, a, t: p.accounts.person(a)),
     "accounts.rename": Line(PERSONAL, lambda p, a, t: p.accounts.rename(a, "New Name")),
@@ -84,12 +99,17 @@ LINES: dict[str, Line] = {
         _answers((NOT_FOUND, NOT_FOUND, NOT_FOUND)), lambda p, a, t: p.sign_ins.begin_link(a, "lab", browser_key="")
     ),
     "sign_ins.identities": Line(PERSONAL, lambda p, a, t: p.sign_ins.identities(a)),
+    "api_tokens.make": Line(PERSONAL, lambda p, a, t: p.api_tokens.make(a, "another", ["read"], 30)),
+    "api_tokens.mine": Line(PERSONAL, lambda p, a, t: p.api_tokens.mine(a)),
+    "api_tokens.revoke": Line(OWNED, lambda p, a, t: p.api_tokens.revoke(a, t.token_id), True),
     "catalogue.applications": Line(PERSONAL, lambda p, a, t: p.catalogue.applications(a)),
     "catalogue.categories": Line(PERSONAL, lambda p, a, t: p.catalogue.categories(a)),
     "catalogue.application": Line(SHARED, lambda p, a, t: p.catalogue.application(a, _application(t))),
     "catalogue.seed": Line(PLATFORM, lambda p, a, t: p.catalogue.seed(a, ())),
     "environments.get": Line(OWNED, lambda p, a, t: p.environments.get(a, t.running), True),
     "environments.page": Line(PERSONAL, lambda p, a, t: p.environments.page(a)),
+    "environments.newest": Line(PERSONAL, lambda p, a, t: p.environments.newest(a)),
+    "environments.resolve": Line(OWNED, lambda p, a, t: p.environments.resolve(a, t.slug), True),
     "environments.up_now": Line(PERSONAL, lambda p, a, t: p.environments.up_now(a)),
     "environments.launch": Line(SHARED, lambda p, a, t: p.environments.launch(a, _order(_application(t)))),
     "environments.start": Line(OWNED, lambda p, a, t: p.environments.start(a, t.at_rest), True),
@@ -101,6 +121,7 @@ LINES: dict[str, Line] = {
         OWNED, lambda p, a, t: p.environments.delete(a, t.at_rest, typed_name="", remove_workspace=False), True
     ),
     "activity.page": Line(FILTER, lambda p, a, t: p.activity.page(a, environment_id=t.running), True),
+    "activity.newest": Line(FILTER, lambda p, a, t: p.activity.newest(a, environment_id=t.running), True),
     "activity.kinds": Line(PERSONAL, lambda p, a, t: p.activity.kinds(a)),
     "activity.export": Line(PERSONAL, lambda p, a, t: p.activity.export(a)),
     "notices.recent": Line(PERSONAL, lambda p, a, t: p.notices.recent(a)),
@@ -119,6 +140,8 @@ WITHOUT_ACTOR: dict[str, str] = {
     "sessions.admit": "turns a token into the actor, and renews it",
     "sessions.alive": "turns the session of an environment's cookie into the actor; only the gate calls it",
     "sessions.forget_answers": "drops what was remembered; changes nothing that is kept",
+    "api_tokens.find": "turns a token into the actor",
+    "api_tokens.forget_answers": "drops what was remembered; changes nothing that is kept",
     "sign_ins.providers": "what the front page offers to everybody",
     "sign_ins.begin": "nobody is signed in yet",
     "sign_ins.take": "nobody is signed in yet; the state and the browser's key decide",
@@ -137,6 +160,7 @@ NEVER_WAS = Things(
     UUID("00000000-0000-7000-8000-000000000002"),
     UUID("00000000-0000-7000-8000-000000000003"),
     UUID("00000000-0000-7000-8000-000000000004"),
+    UUID("00000000-0000-7000-8000-000000000005"),
     slug="never-was-abc123",
     email="nobody@example.org",
 )

@@ -28,6 +28,7 @@ from tests.security.expectations import (
     WITHOUT_ACTOR,
     Line,
     Things,
+    answers_of,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -104,14 +105,14 @@ async def forgive_rates(world: World) -> None:
 
 @pytest.mark.parametrize("name", LINES)
 async def test_who_may(world: World, name: str) -> None:
-    line, parts, file = LINES[name], world.platform.parts, database_file(world)
+    line, answers, parts, file = LINES[name], answers_of(name), world.platform.parts, database_file(world)
     # What is refused is asked first, so that nothing that was allowed explains a change.
     cells = [(who, which) for who in ARRIVALS for which in asked(line)]
-    cells.sort(key=lambda cell: line.answers[cell[0]][WHICH.index(cell[1])] == ALLOWED)
+    cells.sort(key=lambda cell: answers[cell[0]][WHICH.index(cell[1])] == ALLOWED)
     told: dict[tuple[str, str], tuple[str, str]] = {}
     for who, which in cells:
         await forgive_rates(world)
-        expected = line.answers[who][WHICH.index(which)]
+        expected = answers[who][WHICH.index(which)]
         actor, before = await world.arrive(who), content_of(file)
         told[who, which] = await outcome(line, parts, actor, objects(world, who, which))
         assert told[who, which][0] == expected, f"{name} of {which}, as {who}: {told[who, which]}"
@@ -123,7 +124,7 @@ async def test_who_may(world: World, name: str) -> None:
     if not line.names_object:
         return
     for who in ARRIVALS:
-        if line.answers[who][1] == line.answers[who][2]:
+        if answers[who][1] == answers[who][2]:
             assert told[who, OTHER] == told[who, MISSING], f"{name} tells {who} somebody else's from missing"
 
 
