@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-# Arriving is noted at the actor's own session; that is no change of anything anybody owns.
-ARRIVING = {"sessions": ("last_seen_at", "serial", "serial_seen", "serial_made_at")}
+# Arriving is noted at the actor's own session or token; that is no change of anything anybody owns.
+ARRIVING = {"sessions": ("last_seen_at", "serial", "serial_seen", "serial_made_at"), "api_tokens": ("last_used_at",)}
 Content = dict[str, list[tuple[object, ...]]]
 
 

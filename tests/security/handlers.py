@@ -7,10 +7,11 @@ stranger could put into it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-ENVIRONMENT, SESSION, APPLICATION, COMMAND, TEXT, FLAG, FORM, OTHER = (
-    "environment", "session", "application", "command", "text", "flag", "form", "other",
+ENVIRONMENT, SESSION, TOKEN, APPLICATION, COMMAND, TEXT, FLAG, FORM, OTHER = (
+    "environment", "session", "token", "application", "command", "text", "flag", "form", "other",
 )  # fmt: skip
 
 # State and handler, as they end their registered names.
@@ -40,6 +41,9 @@ OURS: dict[str, dict[str, str]] = {
     "settings_state.end": {"raw_id": SESSION},
     "settings_state.end_others": {},
     "shell.seen": {},
+    "tokens_state.ask_revoke": {"raw_id": TOKEN},
+    "tokens_state.close_revoke": {"is_open": FLAG},
+    "tokens_state.revoke": {"_form": FORM},
     "trouble.say": {},
 }
 # Reflex's own, which it registers whether anybody wants them or not.
@@ -81,13 +85,23 @@ def ending(registered: str) -> str:
     return f"{state.rpartition('.')[2].rpartition('____')[2]}.{handler}"
 
 
-def well_formed(kind: str, environment: str, session: str) -> Any:
+@dataclass(frozen=True)
+class Named:
+    """The objects that a client names."""
+
+    environment: str = MISSING_ID
+    session: str = MISSING_ID
+    token: str = MISSING_ID
+
+
+def well_formed(kind: str, named: Named) -> Any:
     """A value that a page could send, about these objects."""
     return {
-        ENVIRONMENT: environment,
-        SESSION: session,
+        ENVIRONMENT: named.environment,
+        SESSION: named.session,
+        TOKEN: named.token,
         APPLICATION: "custom",
-        COMMAND: f"stop:{environment}",
+        COMMAND: f"stop:{named.environment}",
         TEXT: "name",
         FLAG: True,
         FORM: {"name": "taken-over", "typed_name": "victim", "workspace": "remove"},
@@ -95,13 +109,13 @@ def well_formed(kind: str, environment: str, session: str) -> Any:
     }[kind]
 
 
-def payloads(arguments: dict[str, str], environment: str, session: str) -> Iterator[Any]:
+def payloads(arguments: dict[str, str], others: Named) -> Iterator[Any]:
     """What a hostile client sends to one handler: about others' and missing things, and nonsense."""
-    yield {name: well_formed(kind, environment, session) for name, kind in arguments.items()}
-    yield {name: well_formed(kind, MISSING_ID, MISSING_ID) for name, kind in arguments.items()}
+    yield {name: well_formed(kind, others) for name, kind in arguments.items()}
+    yield {name: well_formed(kind, Named()) for name, kind in arguments.items()}
     yield {}
-    yield {"no_such_argument": environment}
-    yield from ([environment], environment, 7)
+    yield {"no_such_argument": others.environment}
+    yield from ([others.environment], others.environment, 7)
     for value in HOSTILE:
         if arguments:
             yield dict.fromkeys(arguments, value)

@@ -47,7 +47,7 @@ def call_all(up: Running, cookie: str, victim: Victim) -> str:
         client.send(HYDRATE)
         client.listen(0.3)
         for name in REGISTERED:
-            for payload in payloads(arguments_of(name), victim.environment_id, victim.session_id):
+            for payload in payloads(arguments_of(name), victim.named):
                 client.send(name, payload, foreign)
             if not arguments_of(name):
                 client.send(name, {}, missing)

@@ -8,7 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
+from cmbcluster.domain.gate import SESSION_COOKIE
 from tests.e2e.conftest import Running
+from tests.security.handlers import Named
 from tests.security.hostile import HYDRATE, cookie_of, hostile
 
 LAUNCH = "reflex___state____state.cmbcluster___web___launch____launch"
@@ -16,8 +20,8 @@ ACTS = "reflex___state____state.cmbcluster___web___acts____acts"
 REST_SECONDS = 30.0
 # What a person has is in these, by the column that says whose it is.
 THEIRS = {"users": "id", "environments": "owner_id", "sessions": "user_id", "activity": "owner_id",
-          "notices": "user_id", "identities": "user_id"}  # fmt: skip
-ARRIVING = ("last_seen_at", "serial", "serial_seen", "serial_made_at")
+          "notices": "user_id", "api_tokens": "user_id", "identities": "user_id"}  # fmt: skip
+ARRIVING = ("last_seen_at", "serial", "serial_seen", "serial_made_at", "last_used_at")
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,14 @@ class Victim:
     user_id: str
     session_id: str
     environment_id: str
+    token_id: str
+    secret: str
     marks: tuple[str, ...]
+
+    @property
+    def named(self) -> Named:
+        """What a stranger who learned the ids would name."""
+        return Named(self.environment_id, self.session_id, self.token_id)
 
 
 def ask(data: Path, question: str, *values: object) -> list[tuple[object, ...]]:
@@ -62,10 +73,18 @@ def settle_in(up: Running, person: str) -> Victim:
         while ask(up.data, "select phase from environments where id = ?", found[0]) != [("stopped",)]:
             assert time.monotonic() < until, "the launch was not cancelled"
             time.sleep(0.05)
+    made = httpx.post(
+        f"{up.url}/api/tokens",
+        json={"name": f"script-of-{person}", "scopes": ["read", "launch"], "days": 7},
+        headers={"Origin": up.url, "Cookie": f"{SESSION_COOKIE}={cookie}"},
+    )
+    assert made.status_code == 201, made.text
+    token = ask(up.data, "select id from api_tokens where user_id = ?", found[2])[0][0]
     session = ask(up.data, "select id from sessions where user_id = ? order by created_at desc", found[2])[0][0]
     email = f"{person}@example.org"
-    marks = (name, str(found[1]), email, text_id(found[2]), text_id(session))
-    return Victim(person, cookie, text_id(found[2]), text_id(session), text_id(found[0]), marks)
+    marks = (name, str(found[1]), email, text_id(found[2]), text_id(session), f"script-of-{person}")
+    ids = (text_id(found[2]), text_id(session), text_id(found[0]), text_id(token))
+    return Victim(person, cookie, *ids, made.json()["token"], marks)
 
 
 def theirs(data: Path, victim: Victim) -> dict[str, list[tuple[object, ...]]]:
