@@ -7,9 +7,12 @@ authorise by path: the path an event claims comes from the browser.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import reflex as rx
@@ -21,7 +24,7 @@ from reflex_base.vars.base import FIELD_MARKER  # type: ignore[attr-defined]
 
 from cmbcluster.domain.actors import ANONYMOUS, Actor
 from cmbcluster.domain.gate import SESSION_COOKIE
-from cmbcluster.errors import NotSignedIn, TooManyRequests
+from cmbcluster.errors import DependencyError, NotSignedIn, TooManyRequests
 from cmbcluster.services.rates import Limited
 from cmbcluster.web.access import PUBLIC, SIGNED_IN, mark_of
 from cmbcluster.web.shape import fits
@@ -34,6 +37,7 @@ HYDRATE = frozenset({"hydrate", "hydrate_and_load"})
 # could call any set_ method and so pass by the marks. Nor is "update_vars_internal":
 # nothing of ours is kept in a browser's storage.
 INTERNAL = HYDRATE | {"on_load_internal", "set_is_hydrated", "handle_frontend_exception"}
+AGAIN_SECONDS = 2.0  # until a page that could not be loaded is tried again
 REFLEX_MODULES = ("reflex.", "reflex_base.", "reflex_components_")
 
 
@@ -89,8 +93,19 @@ def asked_for(state: BaseState) -> str:
     return f"{path}?{url.query}" if url.query else path
 
 
+# Says in a tab that nobody can be asked who is there: for a page that loads (true) or for an act.
+Away = Callable[[BaseState, bool], Awaitable[dict[str, Any]]]
+
+
 class Guard(rx.Middleware):
-    """Registered first; an update returned here ends the event before its handler runs."""
+    """Registered first; an update returned here ends the event before its handler runs.
+
+    ``away`` says what a tab shows while the database does not answer. It must give nothing
+    that the tab's state holds, since whose tab it is cannot be known then.
+    """
+
+    def __init__(self, away: Away) -> None:
+        self._away = away
 
     async def preprocess(self, app: rx.App, state: BaseState, event: Event) -> StateUpdate | None:
         """Let the event through (None), or answer in its place."""
@@ -107,11 +122,15 @@ class Guard(rx.Middleware):
             return _refused("not what the handler takes", event, None)
         if short == "handle_frontend_exception" and await _reports_too_often(root):
             return StateUpdate()
-        actor = await find_actor(root)
+        mark = mark_of(handler)
+        try:
+            actor = await find_actor(root)
+        except DependencyError:
+            loads = not own or mark == PUBLIC or registered.handler.is_background
+            return await self._unknown(app, root, event, loads)
         await _bind(root, actor)
         if actor is None and short in HYDRATE:
             return _empty_page(app, root)
-        mark = mark_of(handler)
         if not own or mark == PUBLIC:
             return None
         if actor is None:
@@ -119,6 +138,17 @@ class Guard(rx.Middleware):
         if mark == SIGNED_IN or mark == f"role:{actor.role}":
             return None
         return _refused("not for this role", event, actor)
+
+    async def _unknown(self, app: rx.App, root: BaseState, event: Event, loads: bool) -> StateUpdate:
+        """Who is there cannot be known, so nothing is done and nobody is signed out. A load is tried again."""
+        logger.warning("who is there could not be asked", handler=event.name[-200:])
+        update = StateUpdate(delta=await self._away(root, loads))
+        token, namespace = root.router.session.client_token, app.event_namespace
+        if loads and namespace is not None and token in namespace.token_to_sid:
+            await namespace.emit_update(update, token)
+            await asyncio.sleep(AGAIN_SECONDS)
+            return StateUpdate(events=[event])
+        return update
 
     async def postprocess(
         self,

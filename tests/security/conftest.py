@@ -44,10 +44,15 @@ def database_file(world: World) -> Path:
 
 @pytest.fixture(scope="package")
 def up() -> Iterator[Running]:
-    """The real platform, edge included, which logs everything that it can log."""
+    """The real platform, edge included, which logs everything that it can log.
+
+    Its database can be taken away: see ``faulty``.
+    """
     folder = Path(tempfile.mkdtemp(prefix="cmb-security-"))
     folder.chmod(0o755)
-    running = start_platform(folder, free_port(), CMB_LOG_LEVEL="DEBUG", CMB_SIGN_INS_PER_MINUTE="1000")
+    running = start_platform(
+        folder, free_port(), "tests.security.faulty", CMB_LOG_LEVEL="DEBUG", CMB_SIGN_INS_PER_MINUTE="1000"
+    )
     yield running
     if running.process.poll() is None:
         stop_platform(running)
