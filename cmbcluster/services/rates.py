@@ -74,5 +74,5 @@ class RateService:
             except StorageError:
                 logger.warning("counts of requests could not be kept", what=what)
                 return
-            logger.warning("too many requests", what=what, address=actor.address)
+            logger.warning("too many requests", kind="denied", what=what, address=actor.address)
             raise TooManyRequests(max(1, math.ceil(stats.reset_time - time.time())))
