@@ -198,3 +198,13 @@ def test_an_open_socket_is_worth_no_more_than_its_session(up: Running, victims: 
         finally:
             if why == "disabled":
                 change(up, "update users set disabled_at = null where email = ?", "ada@example.org")
+
+
+def test_no_answer_lets_another_site_read(up: Running) -> None:
+    cookie = f"{SESSION_COOKIE}={cookie_of(up.url, 'ada')}"
+    for path in ("/", "/ping", "/_health", "/_event/", "/auth/standing", "/assets/none.js", "/env.json"):
+        for origin in ("http://evil.example", "null", up.host("demo-abc123")):
+            for method in ("GET", "OPTIONS"):
+                asked = {"Origin": origin, "Cookie": cookie, "Access-Control-Request-Method": "POST"}
+                answer = httpx.request(method, f"{up.url}{path}", headers=asked)
+                assert answer.headers.get("access-control-allow-origin") in (None, up.url), f"{method} {path}"

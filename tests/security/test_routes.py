@@ -160,3 +160,78 @@ async def test_the_same_for_a_word_that_is_no_id(world: World) -> None:
                 told.append((answer.status_code, DRAWN.sub("", answer.text)))
             assert len(set(told)) == 1, told
             assert told[0][0] == 404
+
+
+async def test_no_other_site_changes_anything_anywhere(world: World) -> None:
+    """Signing in, signing out and linking included: the walk knows no exception."""
+    elsewhere = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
+    async with browser(world) as client:
+        asked = 0
+        for (path, method), way in ROUTES.items():
+            if method == "GET":
+                continue
+            asked += 1
+            before = content_of(database_file(world))
+            headers = shows(world, "owner") | elsewhere
+            answer = await client.request(method, address(path, world.things["owner"]), headers=headers, **way.more)
+            assert answer.status_code == 403, path
+            assert changes(before, content_of(database_file(world))) == [], path
+            # Not even with a token that was slipped in beside the cookie.
+            headers["Authorization"] = f"Bearer {world.secrets['owner']}"
+            answer = await client.request(method, address(path, world.things["owner"]), headers=headers, **way.more)
+            assert answer.status_code == 403, path
+        assert asked > 8
+
+
+async def test_no_other_site_may_read_anything(world: World) -> None:
+    async with browser(world) as client:
+        for path, method in ROUTES:
+            for asked in (method, "OPTIONS"):
+                headers = shows(world, "owner") | {
+                    "Origin": "http://evil.example",
+                    "Access-Control-Request-Method": method,
+                    "Access-Control-Request-Headers": "authorization",
+                }
+                answer = await client.request(asked, address(path, world.things["owner"]), headers=headers)
+                allowed = [name for name in answer.headers if name.startswith("access-control-allow")]
+                assert allowed == [], f"{asked} {path}"
+
+
+# Each makes something for the person who asks, and says why beside its declaration.
+CHANGING_GETS = {("/open/{environment}", "GET"), ("/auth/{provider}/callback", "GET")}
+
+
+async def test_no_get_changes_anything(world: World) -> None:
+    async with browser(world) as client:
+        for route in ROUTES.keys() - CHANGING_GETS:
+            if route[1] != "GET":
+                continue
+            before = content_of(database_file(world))
+            answer = await ask(client, world, route, "owner", OWN)
+            assert answer.status_code in (200, 404), route
+            assert changes(before, content_of(database_file(world))) == [], route
+
+
+NEVER_FROM_OUTSIDE = {
+    "owner_id": "x", "owner": "x", "user_id": "x", "role": "admin", "tier": "premium", "id": str(NEVER_WAS.running),
+    "phase": "running", "desired": "running", "endpoint_host": "10.0.0.1", "endpoint_port": 22, "slug": "chosen",
+    "processes": 1_000_000, "workspace_bytes": 1 << 50, "generation": 9, "scopes": ["admin"],
+}  # fmt: skip
+
+
+async def test_only_listed_fields_are_written(world: World) -> None:
+    owner, file = world.things["owner"], database_file(world)
+    body = {"application": "tiny", "name": "mass-assigned"} | NEVER_FROM_OUTSIDE
+    async with browser(world) as client:
+        for method, path, given in (
+            ("POST", f"{API}/environments", body),
+            ("PATCH", f"{API}/environments/{owner.running}", {"name": "renamed"} | NEVER_FROM_OUTSIDE),
+        ):
+            await forgive_rates(world)
+            before = content_of(file)
+            answer = await client.request(method, path, json=given, headers=shows(world, "owner"))
+            assert answer.status_code in (200, 201, 422)
+            told = " ".join(changes(before, content_of(file)))
+            for wrong in ("10.0.0.1", "chosen", "1125899906842624", "1000000", str(NEVER_WAS.running).replace("-", "")):
+                assert wrong not in told, wrong
+            assert not [each for each in changes(before, content_of(file)) if each.startswith("users")]
