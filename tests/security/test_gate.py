@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cmbcluster.domain.actors import Scope
 from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, Verdict
 from cmbcluster.errors import Forbidden
-from tests.security.actors import World
+from tests.security.actors import TOKENS, World
 from tests.security.conftest import database_file
 from tests.security.digests import changes, content_of
 
@@ -64,3 +65,20 @@ async def test_a_code_dies_with_the_session_that_made_it(world: World, who: str)
 
 async def test_a_code_works_for_whom_it_was_made(world: World) -> None:
     assert await world.platform.parts.access.redeem(host_of(world, "owner"), world.codes["owner"])
+
+
+async def test_every_actors_token_at_every_host(world: World) -> None:
+    access = world.platform.parts.access
+    scopes = {**dict.fromkeys(world.secrets, frozenset({Scope.LAUNCH})), **TOKENS}
+    for who, secret in world.secrets.items():
+        missing = await access.authorize(MISSING_HOST, "", token=secret, touch=False)
+        assert missing.verdict is not Verdict.PASS
+        for whose in world.secrets:
+            answer = await access.authorize(host_of(world, whose), "", token=secret, touch=False)
+            lives = who not in ("disabled", "revoked token")
+            if whose == who and lives and Scope.LAUNCH in scopes[who]:
+                assert answer.verdict is Verdict.PASS, who
+                continue
+            assert answer.verdict is missing.verdict, f"{who} at the host of {whose}"
+            assert not answer.host
+            assert answer.environment is None

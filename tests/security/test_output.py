@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -84,7 +85,9 @@ def test_no_client_token_is_printed(up: Running) -> None:
 def test_nobody_forges_a_line(up: Running, victims: dict[str, Victim]) -> None:
     headers = {"User-Agent": "Mozilla \x1b[31m FORGED LINE", "Origin": "http://x\x1b[31mFORGED LINE"}
     httpx.post(f"{up.url}/auth/development", data={"person": f"elena{FORGED}"}, headers={"Origin": up.url})
-    httpx.post(f"{up.url}/auth/development", data={"person": "elena"}, headers=headers)
+    # The edge itself may hang up on such headers.
+    with contextlib.suppress(httpx.HTTPError):
+        httpx.post(f"{up.url}/auth/development", data={"person": "elena"}, headers=headers)
     httpx.get(f"{up.url}/api/%0d%0a%1b[31mFORGED%20LINE")
     httpx.get(f"{up.url}/auth/%0d%0a%1b[31mFORGED%20LINE/callback?state=%0d%0aFORGED")
     with hostile(up.url, cookie_of(up.url, "ada")) as client:
