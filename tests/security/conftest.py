@@ -51,7 +51,13 @@ def up() -> Iterator[Running]:
     folder = Path(tempfile.mkdtemp(prefix="cmb-security-"))
     folder.chmod(0o755)
     running = start_platform(
-        folder, free_port(), "tests.security.faulty", CMB_LOG_LEVEL="DEBUG", CMB_SIGN_INS_PER_MINUTE="1000"
+        folder,
+        free_port(),
+        "tests.security.faulty",
+        CMB_LOG_LEVEL="DEBUG",
+        # As on a terminal: JSON would hide a forged line by its own quoting.
+        CMB_LOG_FORMAT="console",
+        CMB_SIGN_INS_PER_MINUTE="1000",
     )
     yield running
     if running.process.poll() is None:

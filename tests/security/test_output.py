@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
 import uuid
@@ -17,6 +16,7 @@ from tests.security.hostile import HYDRATE, cookie_of, hostile
 from tests.security.victims import ACTS, Victim
 
 FORGED = "\r\n\x1b[31mFORGED LINE"
+REPORT = "reflex___state____state.reflex___state____frontend_event_exception_state.handle_frontend_exception"
 KIB = 1024
 
 
@@ -93,6 +93,8 @@ def test_nobody_forges_a_line(up: Running, victims: dict[str, Victim]) -> None:
     with hostile(up.url, cookie_of(up.url, "ada")) as client:
         client.send(f"no.such{FORGED}", {"x": FORGED})
         client.send(f"{ACTS}.stop", {f"raw{FORGED}": FORGED})
+        # Reflex writes this text into its own sentence as it is.
+        client.send(REPORT, {"info": FORGED, "component_stack": FORGED})
         client.emit("client_error", {"message": FORGED, "error_type": FORGED})
         client.listen(0.3)
     printed = said(up)
@@ -100,8 +102,6 @@ def test_nobody_forges_a_line(up: Running, victims: dict[str, Victim]) -> None:
     assert "\x1b" not in printed
     for line in printed.splitlines():
         assert not line.startswith(("FORGED", "[31m"))
-        if "FORGED" in line and line.startswith("{"):
-            json.loads(line)
 
 
 def test_a_cookie_of_64_kib_is_nobody_and_breaks_nothing(up: Running) -> None:
