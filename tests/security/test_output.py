@@ -58,6 +58,9 @@ def test_no_secret_of_a_day_is_printed(up: Running, victims: dict[str, Victim]) 
     (up.data / "database-away").unlink()
     with hostile(up.url, cookie) as client:
         client.send("state.made.up", {"x": 1})
+        # Reflex prints the whole event with the headers of the connection when it cannot read one.
+        for shape in ("text", 7, {"name": None}, {"name": "x", "router_data": 7}):
+            client.emit("event", shape)
         client.send(HYDRATE)
         client.listen(0.3)
     httpx.post(f"{up.url}/auth/sign-out", headers=headers)
