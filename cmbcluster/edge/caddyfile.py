@@ -14,7 +14,26 @@ from cmbcluster.edge.cookies import DOMAIN_ATTRIBUTE, OF_OURS
 
 # Names that a proxy in front of an application is expected to set. From outside they are lies.
 # The first takes every name with an underscore, which some servers read as a hyphen.
-FORGEABLE = ("*_*", "X-Env-*", "X-Forwarded-*", "Forwarded", "X-Real-Ip", "X-Auth-*", "X-User*", "X-Remote-*")
+FORGEABLE = (
+    "*_*",
+    "X-Env-*",
+    "X-Forwarded-*",
+    "Forwarded",
+    "X-Real-Ip",
+    "X-Client-Ip",
+    "True-Client-Ip",
+    "X-Auth*",
+    "X-Webauth-*",
+    "X-User*",
+    "X-Remote-*",
+    "Remote-*",
+    # These name another path or another proxy to those that believe them.
+    "X-Original-*",
+    "X-Rewrite-*",
+    "Proxy",
+)
+# Everything under a name of our own; what we say there ourselves comes after this.
+OURS = "X-Cmb-*"
 # What a proxy in front of us wrote, under a name that nobody outside can use.
 CHAIN = "X-Cmb-Chain"
 _ENCODE = """		encode {
@@ -105,7 +124,21 @@ def _strip_forged() -> str:
 def _keep_chain(plan: EdgePlan) -> str:
     """The addresses that proxies in front of us saw, before everything forwarded is taken away."""
     kept = f"\t\trequest_header {CHAIN} {{http.request.header.X-Forwarded-For}}\n" if plan.behind_proxies else ""
-    return f"\t\trequest_header -{CHAIN}\n{kept}"
+    return f"\t\trequest_header -{OURS}\n{kept}"
+
+
+def _last_of_its_connection() -> str:
+    """A request whose end could be read in two ways is the last one that its connection carries.
+
+    By the time we see a request with a Transfer-Encoding, a Content-Length beside it is gone,
+    and in HTTP/1.0 it is the Transfer-Encoding that is gone; so they cannot be told and refused.
+    What follows such a request is therefore never read. No browser sends either kind.
+    """
+    return """		@chunked header Transfer-Encoding *
+		header @chunked >Connection close
+		@old protocol http/1.0
+		header @old >Connection close
+"""
 
 
 def _font(plan: EdgePlan) -> str:
@@ -146,7 +179,7 @@ def _dashboard(plan: EdgePlan) -> str:
 http://{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
 	route {{
-{_keep_chain(plan)}{_strip_forged()}{_font(plan)}{assets}
+{_last_of_its_connection()}{_keep_chain(plan)}{_strip_forged()}{_font(plan)}{assets}
 {_ENCODE}		reverse_proxy {_dial(plan.web_socket)} {{
 			transport http {{
 				dial_timeout {DIAL_SECONDS}s
@@ -202,11 +235,20 @@ def _environments(plan: EdgePlan) -> str:
 				keepalive_idle_conns_per_host 128
 			}}"""
     # The forged names go first, so that what the gate answers is the only thing left under them.
+    # No protocol but WebSocket is changed to: whatever came through it would pass unasked.
     return f"""
 http://*.{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
 	route {{
+{_last_of_its_connection()}		request_header -{OURS}
 {_strip_forged()}{_font(plan)}
+		@tunnel method CONNECT TRACE
+		respond @tunnel 405
+		@other_protocol {{
+			header Upgrade *
+			not header_regexp Upgrade (?i)^websocket$
+		}}
+		request_header @other_protocol -Upgrade
 		handle /.cmb/* {{
 			reverse_proxy {gate} {{
 				{transport}
