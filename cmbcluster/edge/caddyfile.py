@@ -51,6 +51,8 @@ _ENCODE = """		encode {
 """
 DIAL_SECONDS = 3
 GATE_SECONDS = 10
+# The page that says so must not keep people waiting for a gate that is away altogether.
+PAGE_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -226,14 +228,18 @@ def _to_application() -> str:
 		}}"""
 
 
-def _environments(plan: EdgePlan) -> str:
-    gate = _dial(plan.gate_socket)
-    transport = f"""transport http {{
+def _gate_transport(seconds: int) -> str:
+    return f"""transport http {{
 				dial_timeout {DIAL_SECONDS}s
-				response_header_timeout {GATE_SECONDS}s
+				response_header_timeout {seconds}s
 				keepalive 60s
 				keepalive_idle_conns_per_host 128
 			}}"""
+
+
+def _environments(plan: EdgePlan) -> str:
+    gate = _dial(plan.gate_socket)
+    transport = _gate_transport(GATE_SECONDS)
     # The forged names go first, so that what the gate answers is the only thing left under them.
     # No protocol but WebSocket is changed to: whatever came through it would pass unasked.
     return f"""
@@ -270,7 +276,10 @@ http://*.{plan.host}:{plan.port} {{
 			header_up -Connection
 			header_up -Upgrade
 			method GET
-			{transport}
+			{_gate_transport(PAGE_SECONDS)}
+			handle_response {{
+				copy_response 503
+			}}
 		}}
 	}}
 }}
