@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     sign_ins_per_minute: int = Field(
         60, ge=1, le=100_000, description="How often one address may try to sign in within a minute."
     )
+    api_requests_per_minute: int = Field(
+        600, ge=1, le=10_000_000, description="How often one person may ask the API within a minute."
+    )
     gate_code_seconds: int = Field(60, ge=5, le=300, description="Life of the one-time code that opens an environment.")
     environment_cookie_seconds: int = Field(
         43200, ge=300, description="Longest life of the cookie of one environment's own host."

@@ -7,7 +7,7 @@ no row and says so. Nothing here decides what should happen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVarTuple
+from typing import Any, TypeVarTuple, cast
 from uuid import UUID
 
 from sqlalchemy import Select, func, update
@@ -104,8 +104,7 @@ class Environments:
         """One page of the owner's environments and how many match in all."""
         query = _matching(owner_id, search, phase)
         total = (await self._session.exec(select(func.count()).select_from(query.subquery()))).one()
-        found = await self._session.exec(_sorted(query, sort).offset(offset).limit(limit))
-        return tuple(found.all()), total
+        return await self._listed(_sorted(query, sort).offset(offset).limit(limit)), total
 
     async def before(
         self, owner_id: UUID, before_id: UUID | None, *, search: str, phase: str, limit: int
@@ -114,8 +113,7 @@ class Environments:
         query = _matching(owner_id, search, phase)
         if before_id is not None:
             query = query.where(col(Environment.id) < before_id)
-        found = await self._session.exec(query.order_by(col(Environment.id).desc()).limit(limit))
-        return tuple(found.all())
+        return await self._listed(query.order_by(col(Environment.id).desc()).limit(limit))
 
     async def occupying(self, owner_id: UUID) -> tuple[Environment, ...]:
         """The owner's environments that hold a place, the newest first. Bounded by the quota."""
@@ -230,6 +228,11 @@ class Environments:
         """Keep a lock unless the same one is kept already."""
         if await self._session.get(PackageLock, row.digest) is None:
             self._session.add(row)
+
+    async def _listed(self, query: SelectOfScalar[Environment]) -> tuple[Environment, ...]:
+        """Rows to be read and nothing else: they have an environment's fields, and no change of them is noticed."""
+        found = await self._values(query)
+        return cast("tuple[Environment, ...]", tuple(found.all()))
 
     async def _values(self, query: Select[*Ts]) -> CursorResult[*Ts]:
         """Rows as plain values; what was added so far is sent first, as the session does for objects."""

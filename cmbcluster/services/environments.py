@@ -34,7 +34,7 @@ from cmbcluster.errors import Conflict, InvalidInput, NotFound
 from cmbcluster.services.catalogue import enabled_application
 from cmbcluster.services.launch_keys import check_key, keep_key, launched_before
 from cmbcluster.services.orders import fitting_size, made_of, new_row, size_of
-from cmbcluster.services.portraits import Frame, deadline_of, portraits
+from cmbcluster.services.portraits import Frame, deadline_of, listed, portraits
 from cmbcluster.services.rates import Limited, RateService
 from cmbcluster.services.records import note_activity, note_between
 from cmbcluster.settings import Settings
@@ -81,7 +81,7 @@ class EnvironmentService:
             rows, total = await work.environments.page(
                 owner_id, search=search.strip()[:SEARCH_LIMIT], phase=phase, sort=sort, offset=offset, limit=limit
             )
-            views = await portraits(work, rows, await self._frame(work, actor))
+            views = await listed(work, rows, await self._frame(work, actor))
         return EnvironmentPage(views, total, offset)
 
     async def newest(
@@ -93,7 +93,7 @@ class EnvironmentService:
         search = search.strip()[:SEARCH_LIMIT]
         async with self._database.reading() as work:
             rows = await work.environments.before(owner_id, before, search=search, phase=phase, limit=limit)
-            return await portraits(work, rows, await self._frame(work, actor))
+            return await listed(work, rows, await self._frame(work, actor))
 
     async def resolve(self, actor: Actor, reference: str) -> UUID:
         """The id of one of the person's environments by its id, the word of its address, or its name."""
@@ -114,7 +114,7 @@ class EnvironmentService:
         owner_id = actor.require(Scope.READ)
         async with self._database.reading() as work:
             rows = await work.environments.occupying(owner_id)
-            return await portraits(work, rows, await self._frame(work, actor))
+            return await listed(work, rows, await self._frame(work, actor))
 
     # ---- asking ----
 

@@ -18,6 +18,7 @@ from cmbcluster.errors import QuotaExceeded
 from cmbcluster.settings import Settings
 
 MEASURABLE_STAGES = len(Stage)
+_NO_TIMES = usual(())
 CERTAIN_STAGES = (Stage.STARTING, Stage.PORT)
 
 
@@ -42,11 +43,22 @@ async def usual_of(work: Work, application_id: str) -> Usual:
     return usual(await work.environments.recent_stages(application_id, RUNS_COUNTED * MEASURABLE_STAGES))
 
 
-async def portraits(work: Work, rows: Sequence[Environment], frame: Frame) -> tuple[EnvironmentView, ...]:
-    """Views of several environments with a constant number of queries per application."""
+async def listed(work: Work, rows: Sequence[Environment], frame: Frame) -> tuple[EnvironmentView, ...]:
+    """Views for a list, in which only those on their way show their stages."""
+    return await portraits(work, rows, frame, [row for row in rows if row.phase in LAUNCHING])
+
+
+async def portraits(
+    work: Work, rows: Sequence[Environment], frame: Frame, staged: Sequence[Environment] | None = None
+) -> tuple[EnvironmentView, ...]:
+    """Views of several environments with a constant number of queries per application.
+
+    ``staged``: those whose stages are wanted, else all.
+    """
+    staged = rows if staged is None else staged
     names = await work.applications.names()
-    stages = await work.environments.stages_of([(row.id, row.run) for row in rows])
-    usuals = {key: await usual_of(work, key) for key in {row.application_id for row in rows}}
+    stages = await work.environments.stages_of([(row.id, row.run) for row in staged])
+    usuals = {key: await usual_of(work, key) for key in {row.application_id for row in staged}}
     locks: dict[str, PackageLock | None] = {}
     for digest in {row.lock_digest for row in rows if row.lock_digest}:
         locks[digest] = await work.environments.lock_by_digest(digest)
@@ -54,7 +66,7 @@ async def portraits(work: Work, rows: Sequence[Environment], frame: Frame) -> tu
         _portrait(
             row,
             stages.get(row.id, ()),
-            usuals[row.application_id],
+            usuals.get(row.application_id, _NO_TIMES),
             names.get(row.application_id, (row.application_id, "custom")),
             locks.get(row.lock_digest or ""),
             frame,

@@ -45,7 +45,6 @@ _RATES: dict[Limited, str] = {
     Limited.OPEN: "60/minute",
     Limited.LAUNCH: "60/minute",
     Limited.MAKE_TOKEN: "20/hour",
-    Limited.API: "600/minute",
     # Each try tells whether an address or a name has an account.
     Limited.SHARE: "30/hour",
 }
@@ -59,7 +58,10 @@ class RateService:
         if not isinstance(storage, Storage):
             raise TypeError("the store of counts must be an asynchronous one")
         self._window = MovingWindowRateLimiter(storage)
-        rates = _RATES | {Limited.SIGN_IN: f"{settings.sign_ins_per_minute}/minute"}
+        rates = _RATES | {
+            Limited.SIGN_IN: f"{settings.sign_ins_per_minute}/minute",
+            Limited.API: f"{settings.api_requests_per_minute}/minute",
+        }
         self._rates: dict[Limited, list[RateLimitItem]] = {what: parse_many(text) for what, text in rates.items()}
 
     async def check(self, actor: Actor, what: Limited) -> None:

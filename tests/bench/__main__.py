@@ -10,7 +10,7 @@ import time
 
 from tests.bench.report import PAGE, ROOT
 
-PROGRAMS = {"launch": (), "edge": ("wrk", "npm"), "idle": (), "web": ("chromium",), "identity": ()}
+PROGRAMS = {"launch": (), "edge": ("wrk", "npm"), "idle": (), "web": ("chromium",), "identity": (), "api": ("wrk",)}
 MOST_SECONDS = 240
 
 

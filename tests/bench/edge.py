@@ -153,12 +153,12 @@ async def rival(folder: Path, application_port: int) -> AsyncIterator[int]:
         yield port
 
 
-async def load(port: int, *headers: str) -> Load:
-    """One round of wrk with all connections."""
-    words = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{ROUND_SECONDS}s", "--latency"]
+async def load(port: int, *headers: str, path: str = "/", connections: int = CONNECTIONS) -> Load:
+    """One round of wrk."""
+    words = ["wrk", "-t1", f"-c{connections}", f"-d{ROUND_SECONDS}s", "--latency"]
     for header in headers:
         words += ["-H", header]
-    process = await asyncio.create_subprocess_exec(*words, f"http://127.0.0.1:{port}/", stdout=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*words, f"http://127.0.0.1:{port}{path}", stdout=subprocess.PIPE)
     said = (await process.communicate())[0].decode()
     per_second = _PER_SECOND.search(said)
     if per_second is None or "Non-2xx" in said or "Socket errors" in said:
