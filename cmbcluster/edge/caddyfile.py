@@ -267,6 +267,10 @@ http://*.{plan.host}:{plan.port} {{
 			header_up X-Env-Upgrade {{http.request.header.Upgrade}}
 			copy_headers X-Env-Upstream X-Env-Ticket X-Env-Cookie>Cookie
 			{transport}
+			@no_answer status 1xx
+			handle_response @no_answer {{
+				error 503
+			}}
 		}}
 {_to_application()}
 	}}

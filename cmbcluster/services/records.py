@@ -53,13 +53,13 @@ def note_between(
     """Add an entry to the owner's log and one to a guest's, of what went on between them.
 
     ``detail`` is for the owner. The guest's entry names the environment without leading to its
-    page, which is not theirs; and neither of them reads the other's network address.
+    page, which is not theirs; and neither of them reads the other's network address or tokens.
     """
     for reader in (environment.owner_id, guest_id):
         mine = reader == environment.owner_id
         note_activity(
             work,
-            actor if actor.user_id == reader else replace(actor, address=""),
+            actor if actor.user_id == reader else replace(actor, address="", token_name=""),
             kind,
             at,
             owner_id=reader,

@@ -176,6 +176,21 @@ async def test_it_ends_at_once(platform: Platform, end, verdict: Verdict) -> Non
         assert answer.verdict is Verdict.NOT_YOURS
 
 
+async def test_a_guest_reads_that_it_ended_and_nothing_of_how(platform: Platform) -> None:
+    elena, ravi = await platform.sign_in("elena"), await platform.sign_in("ravi")
+    view = await platform.running(elena)
+    await platform.parts.shares.share(elena, view.id, "ravi@example.org")
+    made = await platform.parts.api_tokens.make(elena, "secret plan", ["read", "launch"], 7)
+    script = await platform.parts.api_tokens.find(made.secret)
+    assert script is not None
+    await platform.parts.environments.delete(
+        replace(script, address="10.9.8.7"), view.id, typed_name="", remove_workspace=False
+    )
+    (ended, *_) = (await platform.parts.activity.page(ravi)).rows
+    assert (ended.kind, ended.actor_name, ended.environment_name) == ("unshared", "Elena Marchetti", "planck")
+    assert (ended.detail, ended.address, ended.environment_id) == ("", "", None)
+
+
 async def test_an_owner_who_is_let_in_again_shares_again(platform: Platform) -> None:
     elena, ravi = await platform.sign_in("elena"), await platform.sign_in("ravi")
     view = await platform.running(elena)
