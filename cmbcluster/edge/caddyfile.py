@@ -237,9 +237,40 @@ def _gate_transport(seconds: int) -> str:
 			}}"""
 
 
+def _ask_gate(gate: str) -> str:
+    # A gate that changed the protocol would leave the browser with an empty answer.
+    return f"""		forward_auth {gate} {{
+			uri /authorize
+			header_up -Connection
+			header_up -Upgrade
+			header_up X-Env-Upgrade {{http.request.header.Upgrade}}
+			copy_headers X-Env-Upstream X-Env-Ticket X-Env-Cookie>Cookie
+			{_gate_transport(GATE_SECONDS)}
+			@no_answer status 1xx
+			handle_response @no_answer {{
+				error 503
+			}}
+		}}"""
+
+
+def _nothing_answered(gate: str) -> str:
+    # Whatever a gate in trouble says here, it is told as trouble.
+    return f"""	handle_errors 502 503 504 {{
+		rewrite * /unreachable
+		reverse_proxy {gate} {{
+			header_up -Connection
+			header_up -Upgrade
+			method GET
+			{_gate_transport(PAGE_SECONDS)}
+			handle_response {{
+				copy_response 503
+			}}
+		}}
+	}}"""
+
+
 def _environments(plan: EdgePlan) -> str:
     gate = _dial(plan.gate_socket)
-    transport = _gate_transport(GATE_SECONDS)
     # The forged names go first, so that what the gate answers is the only thing left under them.
     # No protocol but WebSocket is changed to: whatever came through it would pass unasked.
     return f"""
@@ -257,35 +288,13 @@ http://*.{plan.host}:{plan.port} {{
 		request_header @other_protocol -Upgrade
 		handle /.cmb/* {{
 			reverse_proxy {gate} {{
-				{transport}
+				{_gate_transport(GATE_SECONDS)}
 			}}
 		}}
-		forward_auth {gate} {{
-			uri /authorize
-			header_up -Connection
-			header_up -Upgrade
-			header_up X-Env-Upgrade {{http.request.header.Upgrade}}
-			copy_headers X-Env-Upstream X-Env-Ticket X-Env-Cookie>Cookie
-			{transport}
-			@no_answer status 1xx
-			handle_response @no_answer {{
-				error 503
-			}}
-		}}
+{_ask_gate(gate)}
 {_to_application()}
 	}}
-	handle_errors 502 503 504 {{
-		rewrite * /unreachable
-		reverse_proxy {gate} {{
-			header_up -Connection
-			header_up -Upgrade
-			method GET
-			{_gate_transport(PAGE_SECONDS)}
-			handle_response {{
-				copy_response 503
-			}}
-		}}
-	}}
+{_nothing_answered(gate)}
 }}
 """
 
