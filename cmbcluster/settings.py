@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import platformdirs
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cmbcluster.errors import StartRefused
@@ -300,9 +301,26 @@ def load_settings(**overrides: object) -> Settings:
             name = PREFIX + place[0].upper() if place else ""
             if len(place) > 1:
                 name += f" ({'.'.join(place[1:])})"
-            text = str(error["msg"]).removeprefix("Value error, ")
+            text = _sentence(error)
             lines.append(f"{name}: {text}" if name else text)
         raise StartRefused("The settings cannot be used.\n" + "\n".join(lines)) from wrong
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """What is wrong with a value and what would be right, for the person who wrote it."""
+    limits = error.get("ctx", {})
+    kind = error["type"]
+    if kind in ("int_parsing", "int_type", "int_from_float"):
+        return "This is not a whole number. Write one, such as 8200."
+    if kind in ("float_parsing", "float_type"):
+        return "This is not a number. Write one, such as 2.5."
+    if kind == "greater_than_equal":
+        return f"This is too small. Set it to {limits['ge']:g} or more."
+    if kind == "less_than_equal":
+        return f"This is too large. Set it to {limits['le']:g} or less."
+    if kind == "literal_error":
+        return f"There is no such choice. Set it to {limits['expected']}."
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 @dataclass(frozen=True)
@@ -311,7 +329,7 @@ class SettingLine:
 
     name: str
     value: str
-    source: Literal["default", "file", "environment"]
+    source: Literal["default", "file", "environment", "derived"]
     description: str
 
 
@@ -332,11 +350,14 @@ def setting_lines(settings: Settings) -> tuple[SettingLine, ...]:
     lines = []
     for field, info in Settings.model_fields.items():
         name = PREFIX + field.upper()
-        source: Literal["default", "file", "environment"] = "default"
+        source: Literal["default", "file", "environment", "derived"] = "default"
         if name in in_environment:
             source = "environment"
         elif name in in_file:
             source = "file"
+        elif info.default_factory is None and getattr(settings, field) != info.default:
+            # It follows from another setting.
+            source = "derived"
         lines.append(SettingLine(name, _shown(getattr(settings, field)), source, info.description or ""))
     return tuple(lines)
 

@@ -6,7 +6,7 @@ Everything above takes what it needs from ``parts()``. Nothing here decides anyt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,7 @@ from cmbcluster.identity.port import Identity, Person
 from cmbcluster.packages.port import Resolver
 from cmbcluster.packages.uv import UvResolver
 from cmbcluster.runtime.local.builds import BuildView
+from cmbcluster.runtime.local.inventory import Inventory
 from cmbcluster.runtime.local.runtime import LocalRuntime
 from cmbcluster.runtime.port import Insight, Runtime
 from cmbcluster.services.access import AccessService
@@ -204,22 +205,15 @@ class LocalBuilds:
 
     def list(self) -> tuple[LocalBuild, ...]:
         """Every finished build."""
-        return asyncio.run(self._ask(LocalRuntime.list_builds))
+        return _shown(Inventory(self._settings).builds())
 
     def prune(self) -> tuple[LocalBuild, ...]:
-        """Remove the builds that no kept environment needs now; returns those removed."""
-        return asyncio.run(self._ask(LocalRuntime.prune_builds))
+        """Remove the builds that no environment runs from now; returns those removed."""
+        return _shown(Inventory(self._settings).prune())
 
-    async def _ask(
-        self, question: Callable[[LocalRuntime], Awaitable[tuple[BuildView, ...]]]
-    ) -> tuple[LocalBuild, ...]:
-        runtime = LocalRuntime(self._settings)
-        await runtime.open()
-        try:
-            views = await question(runtime)
-        finally:
-            await runtime.close()
-        return tuple(LocalBuild(view.name, view.size_bytes, view.used_at, view.in_use) for view in views)
+
+def _shown(views: tuple[BuildView, ...]) -> tuple[LocalBuild, ...]:
+    return tuple(LocalBuild(view.name, view.size_bytes, view.used_at, view.in_use) for view in views)
 
 
 def local_builds(settings: Settings) -> LocalBuilds:

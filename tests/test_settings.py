@@ -232,3 +232,28 @@ def test_the_public_address_is_that_of_browsers(url: str, home: str, environment
     assert settings.host == "cmb.example.org"
     assert settings.port == 8300
     assert settings.over_tls == home.startswith("https")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("CMB_PORT", "abc", "CMB_PORT: This is not a whole number. Write one, such as 8200."),
+        ("CMB_PORT", "99999", "CMB_PORT: This is too large. Set it to 65535 or less."),
+        ("CMB_PORT", "0", "CMB_PORT: This is too small. Set it to 1 or more."),
+        ("CMB_SWEEP_SECONDS", "soon", "CMB_SWEEP_SECONDS: This is not a number. Write one, such as 2.5."),
+        ("CMB_RUNTIME", "docker", "CMB_RUNTIME: There is no such choice. Set it to 'local'."),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_be_right(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartRefused) as refused:
+        load_settings(_env_file=None)
+    assert says in str(refused.value)
+
+
+def test_what_follows_from_another_setting_is_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMB_HOST", "cmb.localhost")
+    told = {line.name: line.source for line in setting_lines(load_settings(_env_file=None))}
+    assert (told["CMB_HOST"], told["CMB_PUBLIC_URL"], told["CMB_PORT"]) == ("environment", "derived", "default")

@@ -9,7 +9,12 @@ from rich.table import Table
 
 from cmbcluster.settings import ENV_FILE, example_file, load_settings, setting_lines
 
-_SOURCES = {"default": "default", "file": f"{ENV_FILE} file", "environment": "environment"}
+_SOURCES = {
+    "default": "default",
+    "file": f"{ENV_FILE} file",
+    "derived": "follows from another",
+    "environment": "environment",
+}
 # Without a terminal there is no width to keep to, and a cut value would be a wrong one.
 _WIDE = 240
 

@@ -21,6 +21,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from cmbcluster.errors import InvalidInput
 
 REQUIREMENTS_LIMIT = 200
+REQUIREMENT_LENGTH = 200
 COMMAND_LIMIT = 64
 _PYTHON = re.compile(r"3\.(\d{1,2})")
 _HEALTH = re.compile(r"/[A-Za-z0-9._~/%?=&-]{0,199}")
@@ -113,6 +114,10 @@ def check_requirements(text: str) -> tuple[str, ...]:
         if not line or line.startswith("#"):
             continue
         shown = line if len(line) <= 60 else line[:57] + "…"
+        if len(line) > REQUIREMENT_LENGTH:
+            raise InvalidInput(
+                "requirements", f"“{shown}” is too long.", f"Write at most {REQUIREMENT_LENGTH} characters a line."
+            )
         if line.startswith("-"):
             raise InvalidInput(
                 "requirements",
@@ -197,7 +202,9 @@ def check_command(text: str) -> tuple[str, ...]:
         raise InvalidInput("command", "A quotation mark in the command is not closed.", "Close it.") from wrong
     if not arguments:
         raise InvalidInput(
-            "command", "There is no command.", "Write how to start it, for example streamlit run app.py."
+            "command",
+            "There is no command.",
+            "Write how to start it, for example streamlit hello --server.port {port}.",
         )
     if _has_unquoted_operator(text):
         raise InvalidInput(

@@ -42,12 +42,20 @@ def _head(environment: EnvironmentView, phase: Phase) -> str:
     return f'<div class="row">{drawings.tile(environment.icon)}{chip}</div>'
 
 
+def _size(size_bytes: int) -> str:
+    """As the dashboard says it."""
+    for unit, factor in (("GiB", _GIB), ("MiB", 1024**2), ("KiB", 1024)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{size_bytes} B"
+
+
 def _facts(environment: EnvironmentView) -> str:
     cpu = f"{environment.cpu_millis / 1000:g} CPU"
     memory = f"{environment.memory_bytes / _GIB:g} GiB"
     rows = [("Application", escape(f"{environment.application_name} · {cpu} · {memory}"))]
     if environment.workspace_bytes is not None:
-        size = f"{environment.workspace_bytes / _GIB:.1f} GiB"
+        size = _size(environment.workspace_bytes)
         measured = environment.workspace_measured_at
         rows.append(("Workspace", size + (f", measured at {_clock(measured)}" if measured else "")))
     hours, minutes = divmod(environment.uptime_seconds // 60, 60)

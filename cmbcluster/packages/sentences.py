@@ -15,6 +15,7 @@ from cmbcluster.errors import CMBClusterError, PackagesUnavailable
 from cmbcluster.packages.port import PackagesFailed
 
 TAIL_LINES = 40
+NAME_LENGTH = 60
 # Addresses of indexes are the operator's business, and can hold passwords anywhere.
 _ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s`'\"<>()]+")
 _NAME = r"`?([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?`?"
@@ -114,7 +115,7 @@ def installing(said: str) -> CMBClusterError:
 
 def _resolving_words(text: str, source: PythonSource) -> tuple[str, str]:
     if match := _UNKNOWN.search(text):
-        return f"There is no package “{match.group(1)}”.", "Check its name, then try again."
+        return f"There is no package “{_short(match.group(1))}”.", "Check its name, then try again."
     if source.as_of and (match := _TOO_NEW.search(text)):
         what = f"No version of {match.group(1)} that fits was published by {source.as_of}."
         return what, "Choose a later date, or leave it empty."
@@ -141,3 +142,8 @@ def _resolving_words(text: str, source: PythonSource) -> tuple[str, str]:
         named = f": {asked[-1].strip()}" if asked else ""
         return f"These requirements do not go together{named}.", "Loosen or remove one of them."
     return "The packages could not be resolved.", "See the last lines of the log."
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the sentence around it."""
+    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"

@@ -35,7 +35,7 @@ class Acts(rx.State):
         """Start again: same application, workspace and packages."""
         async with telling(self) as shell:
             view = await parts().environments.start(await actor_of(self), environment_id(raw_id), size=text(size, 40))
-            tell(shell, f"{view.name} is on its way.", "You may close this page.")
+            tell(shell, f"{view.name} is on its way.", "You may close this page.", about=str(view.id))
 
     @rx.event
     @signed_in
@@ -46,7 +46,7 @@ class Acts(rx.State):
             was = await parts().environments.get(actor, which)
             view = await parts().environments.stop(actor, which)
             what = "The launch is being cancelled." if was.phase in LAUNCHING else "It is stopping."
-            tell(shell, f"{view.name}: {what[0].lower()}{what[1:]}", "Its workspace is kept.")
+            tell(shell, f"{view.name}: {what[0].lower()}{what[1:]}", "Its workspace is kept.", about=str(view.id))
 
     @rx.event
     @signed_in
@@ -54,7 +54,7 @@ class Acts(rx.State):
         """Give a running environment more time."""
         async with telling(self) as shell:
             view = await parts().environments.extend(await actor_of(self), environment_id(raw_id))
-            tell(shell, f"{view.name} runs longer.", "The new time is on its page.")
+            tell(shell, f"{view.name} runs longer.", "The new time is on its page.", about=str(view.id))
 
     @rx.event
     @signed_in

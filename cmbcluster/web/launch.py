@@ -153,7 +153,7 @@ class Launch(rx.State):
                 self.busy = False
                 return
             self.errors, self.is_open, self.busy = {}, False, False
-            tell(shell, f"{view.name} is on its way.", "You may close this page.")
+            tell(shell, f"{view.name} is on its way.", "You may close this page.", about=str(view.id))
             yield rx.redirect(f"/environments/{view.id}")
         self.busy = False
 

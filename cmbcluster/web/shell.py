@@ -106,7 +106,13 @@ class Shell(rx.State):
 
 
 def tell(shell: Shell, text: str, note: str = "", **more: Any) -> None:
-    """Show a toast. ``more``: tone (ok, run, bad), act with href (and tab) or run."""
+    """Show a toast. ``more``: tone (ok, run, bad), act with href (and tab) or run.
+
+    ``about`` names what it is about: the newest toast about it takes the place of those before.
+    """
+    about = more.get("about")
+    if about is not None:
+        shell.toasts = [toast for toast in shell.toasts if toast.get("about") != about]
     toast = {"id": secrets.token_hex(6), "text": text, "note": note, "tone": "ok", **more}
     shell.toasts = [*shell.toasts[-(TOASTS_KEPT - 1) :], toast]
 
@@ -192,10 +198,27 @@ def _announce(shell: Shell, rows: tuple[EnvironmentView, ...]) -> None:
             took = (view.running_since - view.asked_at).total_seconds() if view.running_since else 0.0
             shell.said = f"{view.name} is running"
             note = f"Ready after {seconds_words(took)}." if took > 0 else ""
-            tell(shell, f"{view.name} is running", note, tone="run", act="Open", href=f"/open/{view.id}", tab=True)
+            tell(
+                shell,
+                f"{view.name} is running",
+                note,
+                tone="run",
+                act="Open",
+                href=f"/open/{view.id}",
+                tab=True,
+                about=str(view.id),
+            )
         elif view.phase is Phase.FAILED:
             what = sentence(view.reason.what) if view.reason else ""
             shell.alarm = f"{view.name} failed. {what}".strip()
-            tell(shell, f"{view.name} failed", what, tone="bad", act="See why", href=environment_path(view))
+            tell(
+                shell,
+                f"{view.name} failed",
+                what,
+                tone="bad",
+                act="See why",
+                href=environment_path(view),
+                about=str(view.id),
+            )
         elif view.phase is Phase.STOPPED:
             shell.said = f"{view.name} is stopped"

@@ -58,3 +58,10 @@ def test_comments_are_dropped_and_markers_kept() -> None:
 def test_too_many_requirements() -> None:
     with pytest.raises(InvalidInput, match="201 packages"):
         check_requirements("\n".join(f"p{number}" for number in range(201)))
+
+
+def test_a_requirement_without_end_is_refused_in_few_words() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_requirements("six" * 5000)
+    assert len(str(refused.value)) < 160
+    assert check_requirements("six") == ("six",)

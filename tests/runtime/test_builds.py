@@ -24,6 +24,7 @@ from cmbcluster.packages.uv import UvResolver
 from cmbcluster.runtime.local import builds as builds_module
 from cmbcluster.runtime.local.builds import Builds
 from cmbcluster.runtime.local.finishing import build_name
+from cmbcluster.runtime.local.inventory import Inventory
 from cmbcluster.runtime.local.process_tree import start_ticks
 from cmbcluster.runtime.local.runtime import LocalRuntime
 from cmbcluster.runtime.port import Sight
@@ -115,11 +116,13 @@ async def test_twenty_launches_of_one_lock_build_once(
         assert seen.ending is not None
         assert seen.ending.exit_code == 0, seen.ending
     assert calls.count("venv") == 1
-    assert len(await runtime.list_builds()) == 1
+    assert len(Inventory(settings_for(fresh)).builds()) == 1
     await stop_and_remove(runtime, *specs)
 
 
-async def test_a_package_and_its_console_script_work_at_the_final_place(runtime: LocalRuntime, own_files: Path) -> None:
+async def test_a_package_and_its_console_script_work_at_the_final_place(
+    runtime: LocalRuntime, fresh: Path, own_files: Path
+) -> None:
     body = "import sys\ndef main(): print('hello from', sys.prefix)"
     lock = wheel(own_files, "cmbhello", body, filler_bytes=3 * 1024**2)
     spec = make_spec("script", ("cmbhello-hello",), lock=lock)
@@ -134,7 +137,7 @@ async def test_a_package_and_its_console_script_work_at_the_final_place(runtime:
     assert marks[Stage.DOWNLOADING].total is None
     installing = marks[Stage.INSTALLING]
     assert (installing.done, installing.total, installing.unit, installing.failed) == (1, 1, "packages", False)
-    [build] = await runtime.list_builds()
+    [build] = Inventory(settings_for(fresh)).builds()
     assert (build.packages, build.in_use) == (1, False)
     assert build.size_bytes > 3 * 1024**2
     folder = runtime._opened.builds.folder / build.name
@@ -146,7 +149,9 @@ async def test_a_package_and_its_console_script_work_at_the_final_place(runtime:
     await stop_and_remove(runtime, spec)
 
 
-async def test_a_file_that_is_not_the_locked_one_is_refused(runtime: LocalRuntime, own_files: Path) -> None:
+async def test_a_file_that_is_not_the_locked_one_is_refused(
+    runtime: LocalRuntime, fresh: Path, own_files: Path
+) -> None:
     lock = wheel(own_files, "cmbtampered", "x = 1")
     wheel(own_files, "cmbtampered", "x = 2  # somebody changed it")
     spec = make_spec("tampered", lock=lock)
@@ -158,7 +163,7 @@ async def test_a_file_that_is_not_the_locked_one_is_refused(runtime: LocalRuntim
     assert any(mark.failed for mark in seen.stages)
     lines = [line.text async for line in runtime.logs(spec.ref, offset=0, follow=True)]
     assert any("Hash mismatch" in line for line in lines)
-    assert await runtime.list_builds() == ()
+    assert Inventory(settings_for(fresh)).builds() == ()
     assert list(runtime._opened.builds.folder.glob(".building-*")) == []
     await stop_and_remove(runtime, spec)
 
@@ -256,17 +261,18 @@ async def test_the_last_one_who_gives_up_ends_the_build(
     assert list((fresh / "builds").glob(".building-*")) == []
 
 
-async def test_prune_takes_the_unused_and_leaves_the_used(runtime: LocalRuntime, own_files: Path) -> None:
+async def test_prune_takes_the_unused_and_leaves_the_used(runtime: LocalRuntime, fresh: Path, own_files: Path) -> None:
     used, unused = make_spec("in-use"), make_spec("once", python("print(1)"), lock=wheel(own_files, "cmbonce", "x=1"))
     await runtime.start(used)
     await runtime.start(unused)
     await until(runtime, used.ref, Sight.RUNNING)
     await until(runtime, unused.ref, Sight.EXITED)
-    assert {build.packages: build.in_use for build in await runtime.list_builds()} == {0: True, 1: False}
-    assert await runtime.prune_builds(unused_for_seconds=3600) == ()
-    [removed] = await runtime.prune_builds()
+    await runtime._opened.builds.end_compiling()
+    assert {build.packages: build.in_use for build in Inventory(settings_for(fresh)).builds()} == {0: True, 1: False}
+    assert Inventory(settings_for(fresh)).prune(unused_for_seconds=3600) == ()
+    [removed] = Inventory(settings_for(fresh)).prune()
     assert (removed.packages, removed.size_bytes > 0) == (1, True)
-    [left] = await runtime.list_builds()
+    [left] = Inventory(settings_for(fresh)).builds()
     assert left.in_use
     again = make_spec("once", python("print(1)"), generation=2, lock=unused.lock)
     await runtime.start(again)
@@ -322,4 +328,20 @@ async def test_a_real_package_from_the_index(runtime: LocalRuntime, fresh: Path)
     marks = {mark.stage: mark for mark in seen.stages}
     assert marks[Stage.DOWNLOADING].ended_at is not None
     assert (marks[Stage.INSTALLING].done, marks[Stage.INSTALLING].total) == (2, 2)
+    await stop_and_remove(runtime, spec)
+
+
+async def test_looking_at_builds_leaves_a_launch_beside_it_alone(
+    runtime: LocalRuntime, fresh: Path, own_files: Path
+) -> None:
+    """The operator's terminal is another process; it must take nothing of what the platform is about to start."""
+    spec = make_spec("beside", lock=wheel(own_files, "cmbslow", "x=1"))
+    await runtime.start(spec)
+    for _ in range(200):
+        Inventory(settings_for(fresh)).builds()
+        Inventory(settings_for(fresh)).prune()
+        if (await runtime.look(spec.ref)).sight in (Sight.RUNNING, Sight.EXITED):
+            break
+        await asyncio.sleep(0.02)
+    assert (await until(runtime, spec.ref, Sight.RUNNING, Sight.EXITED)).sight is Sight.RUNNING
     await stop_and_remove(runtime, spec)

@@ -189,7 +189,7 @@ OVER = Status(1, 1, 2, "other-boot", datetime(2026, 1, 1, tzinfo=UTC), datetime(
     [
         ({}, {"reason": "memory"}, StopReason.MEMORY, "It used more than 4 GiB and was stopped."),
         ({}, {"reason": "processes"}, StopReason.PROCESSES, "It had more than 512 processes and was stopped."),
-        ({}, {"exit_code": 0}, StopReason.EXITED, "It ended by itself before it answered."),
+        ({}, {"exit_code": 0}, StopReason.EXITED, "It ended by itself before it answered, without an error."),
         (
             {"never_ready": True},
             {},

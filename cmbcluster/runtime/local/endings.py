@@ -71,13 +71,14 @@ def _words(record: Record, status: Status | None, log_tail: str) -> tuple[StopRe
     if record.ready_at is None and (match := _NOT_STARTED.search(log_tail)):
         what = f"“{match.group(1)}” could not be started: {match.group(2).strip().lower()}."
         return StopReason.START_FAILED, what, "Check the start command."
-    return StopReason.EXITED, _exit_words(status.exit_code or 0, ready=record.ready_at is not None), SEE_LOG
+    then = SEE_LOG if log_tail.strip() else "It printed nothing. Check the start command."
+    return StopReason.EXITED, _exit_words(status.exit_code or 0, ready=record.ready_at is not None), then
 
 
 def _exit_words(code: int, *, ready: bool) -> str:
     when = "" if ready else " before it answered"
     if code == 0:
-        return f"It ended by itself{when}."
+        return f"It ended by itself{when}, without an error."
     if code > 128:
         try:
             name = signal.Signals(code - 128).name

@@ -24,6 +24,7 @@ from cmbcluster.packages.port import PackagesFailed
 from cmbcluster.runtime.local import endings
 from cmbcluster.runtime.local.finishing import Build
 from cmbcluster.runtime.local.launching import launch_file
+from cmbcluster.runtime.local.limits import Plan
 from cmbcluster.runtime.local.machine import Machine, PortTaken, Way
 from cmbcluster.runtime.local.process_tree import is_alive, start_ticks
 from cmbcluster.runtime.local.run_folder import EnvironmentFolder, Record, RunFolder, Status
@@ -205,8 +206,16 @@ class Run:
     def _spawn_now(self, spec: Spec, build: Build, way: Way, begun: datetime) -> int:
         self.files.clear()
         plan = self.machine.limiter.plan(spec)
-        launch = launch_file(self.machine, spec, build, self.folder, way, plan)
-        self.files.write_launch(launch)
+        try:
+            return self._spawn_within(plan, spec, build, way, begun)
+        except BaseException:
+            # Nobody lives in them, and nobody else would know of them.
+            for group in plan.cgroups:
+                remove_cgroup(group)
+            raise
+
+    def _spawn_within(self, plan: Plan, spec: Spec, build: Build, way: Way, begun: datetime) -> int:
+        self.files.write_launch(launch_file(self.machine, spec, build, self.folder, way, plan))
         record = self.record
         record.outer_host, record.outer_port = way.host, way.outer_port
         record.build, record.cgroups = build.name, plan.cgroups

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from cmbcluster.domain.views import UsageView
 from cmbcluster.errors import Conflict, RuntimeUnavailable
 from cmbcluster.packages.trees import remove_tree, size_of
-from cmbcluster.runtime.local.builds import BuildView
 from cmbcluster.runtime.local.isolation import Isolation
 from cmbcluster.runtime.local.logs import read_log
 from cmbcluster.runtime.local.machine import Machine, open_machine
@@ -204,15 +203,6 @@ class LocalRuntime:
         self._sizes[ref.slug] = (time.monotonic(), size_bytes)
         return size_bytes
 
-    async def list_builds(self) -> tuple[BuildView, ...]:
-        """Every build on this machine, the latest used first."""
-        return await asyncio.to_thread(self._opened.builds.views, self._builds_in_use())
-
-    async def prune_builds(self, *, unused_for_seconds: float = 0.0) -> tuple[BuildView, ...]:
-        """Remove builds no environment runs from; returns what was removed."""
-        await self._opened.builds.end_compiling()
-        return await asyncio.to_thread(self._opened.builds.prune, self._builds_in_use, unused_for_seconds)
-
     @property
     def _opened(self) -> Machine:
         if self._machine is None:
@@ -233,16 +223,6 @@ class LocalRuntime:
                 continue
             self._runs[folder.slug, generation] = Run(self._opened, record, self._changed)
             return
-
-    def _builds_in_use(self) -> set[str]:
-        """Builds of living runs, also of those another platform on this data started. Blocking."""
-        used: set[str] = set()
-        for folder in environment_folders(self._opened.environments):
-            for generation in folder.generations():
-                record, status = folder.run(generation).record(), folder.run(generation).status()
-                if record is not None and status is not None and status.alive:
-                    used.add(record.build)
-        return used
 
     def _changed(self, run: Run) -> None:
         if self._listeners:

@@ -2,8 +2,21 @@
 import { useEffect, useRef, useState } from "react";
 import * as Dialog from "@radix-ui/react-dialog";
 
+// Whether somebody typed or chose something in there that closing would lose.
+const typed = (root) => [...root.querySelectorAll("form input:not([type=hidden]), form textarea")].some((el) =>
+  el.type === "checkbox" || el.type === "radio" ? el.checked !== el.defaultChecked : el.value !== el.defaultValue);
+
 export function Sheet({ open, onOpenChange, children, className = "dlg", veil = "veil", role = "dialog" }) {
-  const back = useRef(null);
+  const back = useRef(null), body = useRef(null), timer = useRef(0), [asked, ask] = useState("");
+  // What was typed is not lost by one key or one click beside: the first one asks.
+  const guard = (how) => (e) => {
+    if (!body.current || asked || !typed(body.current)) return;
+    e.preventDefault();
+    ask(how);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => ask(""), 5000);
+  };
+  useEffect(() => { if (!open) { clearTimeout(timer.current); ask(""); } }, [open]);
   useEffect(() => {
     const app = document.querySelector(".app");
     if (!app || !open) return;
@@ -11,7 +24,8 @@ export function Sheet({ open, onOpenChange, children, className = "dlg", veil = 
     return () => { app.inert = false; };
   }, [open]);
   return <Dialog.Root open={open} onOpenChange={onOpenChange}><Dialog.Portal><Dialog.Overlay className={veil}>
-    <Dialog.Content className={className} role={role} aria-describedby={undefined}
+    <Dialog.Content ref={body} className={className} role={role} aria-describedby={undefined}
+      onEscapeKeyDown={guard("Press Esc again")} onPointerDownOutside={guard("Click again")}
       onOpenAutoFocus={(e) => {
         back.current = document.activeElement;
         const first = e.currentTarget.querySelector("[data-first]");
@@ -21,7 +35,7 @@ export function Sheet({ open, onOpenChange, children, className = "dlg", veil = 
         e.preventDefault();
         const b = back.current;
         (b && b.isConnected && b !== document.body ? b : document.getElementById("content"))?.focus();
-      }}>{children}</Dialog.Content>
+      }}>{children}<div role="status">{asked && <div className="stays"><div className="note warn">{asked} to close this and lose what you typed.</div></div>}</div></Dialog.Content>
   </Dialog.Overlay></Dialog.Portal></Dialog.Root>;
 }
 

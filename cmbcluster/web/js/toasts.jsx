@@ -15,7 +15,7 @@ export function Toasts({ items = [], onAct }) {
     fresh.forEach((i) => seen.current.add(i.id));
     if (!fresh.length) return;
     remember(seen.current);
-    set((s) => [...s, ...fresh.map((i) => ({ ...i, left: i.act || i.tone === "bad" ? 8 : 4 }))].slice(-3));
+    set((s) => [...s.filter((old) => !old.about || !fresh.some((i) => i.about === old.about)), ...fresh.map((i) => ({ ...i, left: i.act || i.tone === "bad" ? 8 : 4 }))].slice(-3));
   }, [items]);
   useEffect(() => {
     if (!shown.length) return;

@@ -60,6 +60,11 @@ class CatalogueState(rx.State):
             asked(asked_for, "launch", 60),
             asked(asked_for, "from", 40),
         )
+        if not page.launch:
+            async with self:
+                # Left open on a page that is gone, it would come back by itself and say what is no longer so.
+                launch = await self.get_state(Launch)
+                launch.is_open, launch.errors = False, {}
         return await follow(self, page)
 
 
