@@ -46,6 +46,17 @@ async def test_56_a_cookie_of_a_host_is_of_that_host_alone(whole: Whole) -> None
     assert code not in answer.headers["location"]
 
 
+async def test_56_a_cookie_that_somebody_else_planted_does_not_stand_before_ours(whole: Whole) -> None:
+    elena = await whole.platform.sign_in("elena")
+    view = await whole.running(elena)
+    _, cookie = await whole.enter(view, await whole.code(elena, view))
+    # A neighbour's script can plant one for all hosts; browsers send what is older first.
+    assert (await whole.get(view, f"{cookie}; cmb_environment=planted"))[0] == 200
+    # What looks like a cookie inside another one is none.
+    assert (await whole.get(view, f'a="x {cookie}"'))[0] == 401
+    assert (await whole.get(view, f"a=x {cookie}"))[0] == 401
+
+
 # ---- 57: one-time codes ----
 
 
