@@ -40,10 +40,14 @@ _SECRET_TEXT = (
     re.compile(r"(cmb_(?:session|environment))(=)([^;\s'\"]+)"),
     re.compile(r"(?i)\b(bearer|basic)(\s+)([a-z0-9._~+/=-]{8,})"),
     re.compile(r"(://[^/\s:@]+)(:)([^/\s@]+)(?=@)"),
+    # The token of a tab, as Reflex writes it in sentences and in the names of its tasks.
+    re.compile(r"(?i)\b(for token|disconnected client)(\s+)('[^']*'|[^\s,;]+)"),
+    re.compile(r"(reflex_disconnect_token|reflex_event\|[^|\s]*)(\|)([^|\s'\"]+)"),
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BUT_LINES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _LIBRARIES = (
+    "aiosqlite",
     "alembic",
     "asyncio",
     "authlib",

@@ -61,6 +61,10 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
         {"text": f"{{'cookie': 'cmb_environment={CANARY}', 'authorization': 'Basic {CANARY}'}}"},
         {"text": f"postgresql://user:{CANARY}@db/cmb"},
         {"raw": f"cmb_environment={CANARY}".encode()},
+        {"text": f"Attempting to send delta to disconnected client '{CANARY}'"},
+        {"text": f"Cancelling the previous unfinished on_load chain for token {CANARY}, superseded"},
+        {"text": f"<Task finished name='reflex_event|state.x.stop|{CANARY}|7f3a' coro=<x>>"},
+        {"text": f"<Task finished name='reflex_disconnect_token|{CANARY}|1795.2' coro=<x>>"},
     ],
 )
 def test_no_secret_is_written(written: io.StringIO, values: dict[str, Any]) -> None:

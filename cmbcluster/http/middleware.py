@@ -55,7 +55,12 @@ class Shell:
         headers = Headers(scope=scope)
         if scope["type"] == "websocket":
             if headers.getlist("origin") != [self._origin]:
-                logger.warning("socket from another site refused", origin=headers.get("origin", ""), path=scope["path"])
+                logger.warning(
+                    "socket from another site refused",
+                    kind="denied",
+                    origin=headers.get("origin", ""),
+                    path=scope["path"],
+                )
                 await receive()
                 await send({"type": "websocket.close", "code": 1008, "reason": "wrong origin"})
                 return
@@ -68,7 +73,9 @@ class Shell:
         if scope["path"].startswith(_CLOSED_TO_HTTP):
             await _plain(send, 404, b"There is nothing at this address.")
         elif scope["method"] not in _SAFE_METHODS and not self._own(headers) and not _by_token(scope, headers):
-            logger.warning("request from another site refused", origin=headers.get("origin", ""), path=scope["path"])
+            logger.warning(
+                "request from another site refused", kind="denied", origin=headers.get("origin", ""), path=scope["path"]
+            )
             await _plain(send, 403, _REFUSED)
         else:
             await self._app(scope, receive, send)

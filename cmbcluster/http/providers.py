@@ -155,7 +155,11 @@ async def _failed(request: Request, failed: UserError | DependencyError, wanted:
         else:
             what, then = "A part of the platform does not answer at the moment.", "Sign in again in a few seconds."
     logger.warning(
-        "sign-in failed", provider=provider_id if provider_id in names else "unknown", why=why, path=request.url.path
+        "sign-in failed",
+        kind="denied",
+        provider=provider_id if provider_id in names else "unknown",
+        why=why,
+        path=request.url.path,
     )
     again = "/" if wanted == "/" else f"/?next={quote(wanted, safe='')}"
     acts: tuple[Act, ...] = (Act("Sign in again", again), Act("Go to the front page", "/"))

@@ -45,7 +45,11 @@ async def sign_in_development(request: Request) -> Response:
         raise HTTPException(404)
     await here.rates.check(visitor(request), Limited.SIGN_IN)
     form = await small_form(request)
-    identity = here.identity.sign_in(form.get("person", ""))
+    try:
+        identity = here.identity.sign_in(form.get("person", ""))
+    except NotFound:
+        logger.warning("sign-in failed", kind="denied", why="no such person", address=client_address(request))
+        raise
     previous = await actor_or_none(request)
     token = await here.sessions.sign_in(
         identity, browser=browser_words(request.headers.get("user-agent", "")), address=client_address(request)

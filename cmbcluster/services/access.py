@@ -24,6 +24,7 @@ from cmbcluster.domain.lifecycle import LAUNCHING, Desired, Phase
 from cmbcluster.domain.tiers import LIMITS
 from cmbcluster.errors import Forbidden, NotFound
 from cmbcluster.services.api_tokens import ApiTokenService
+from cmbcluster.services.denials import records_denials
 from cmbcluster.services.environments import NOT_YOURS
 from cmbcluster.services.portraits import Frame, portraits
 from cmbcluster.services.records import note_activity, note_between
@@ -37,6 +38,7 @@ AUDIENCE = "cmbcluster-environment:"
 USED_CODE = ("This link has been used or is too old.", "Open the environment again from the dashboard.")
 
 
+@records_denials
 class AccessService:
     """Codes, cookies and verdicts. ``keyring`` signs the cookies of environments."""
 

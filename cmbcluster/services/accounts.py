@@ -13,6 +13,7 @@ from cmbcluster.domain.naming import clean_label
 from cmbcluster.domain.tiers import LIMITS, sizes_within, uptimes_within
 from cmbcluster.domain.views import LimitsView, PersonView
 from cmbcluster.errors import Conflict, NotFound
+from cmbcluster.services.denials import records_denials
 from cmbcluster.services.records import note_activity
 from cmbcluster.services.sessions import ring_ended
 
@@ -20,6 +21,7 @@ NAME_LIMIT = 80
 NO_SUCH_PERSON = "There is no such person."
 
 
+@records_denials
 class AccountService:
     """What people may see and change of themselves, and what an operator may grant."""
 

@@ -10,6 +10,7 @@ from cmbcluster.db.database import Database
 from cmbcluster.db.models import Activity
 from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.views import ActivityPage, ActivityView, NoticeView
+from cmbcluster.services.denials import records_denials
 
 PAGE_LIMIT = 100
 EXPORT_BATCH = 500
@@ -17,6 +18,7 @@ NOTICES_SHOWN = 20
 SEARCH_LIMIT = 100
 
 
+@records_denials
 class ActivityService:
     """Reading the log. Nobody can change it; entries are made with the changes themselves."""
 
@@ -83,6 +85,7 @@ class ActivityService:
             before_id = rows[-1].id
 
 
+@records_denials
 class NoticeService:
     """Warnings and news for one person."""
 

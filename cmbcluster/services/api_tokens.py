@@ -22,6 +22,7 @@ from cmbcluster.domain.naming import clean_label
 from cmbcluster.domain.tokens import LIFETIMES_DAYS, SHOWN_CHARACTERS, looks_right, token_of
 from cmbcluster.domain.views import TokenView
 from cmbcluster.errors import InvalidInput, NotFound, QuotaExceeded
+from cmbcluster.services.denials import records_denials
 from cmbcluster.services.rates import Limited, RateService
 from cmbcluster.services.records import note_activity
 from cmbcluster.services.tokens import sha256_hex
@@ -48,6 +49,7 @@ class _Answer:
     until: float  # monotonic seconds
 
 
+@records_denials
 class ApiTokenService:
     """Making, listing and revoking tokens, and finding out whose they are."""
 

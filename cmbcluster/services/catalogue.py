@@ -12,11 +12,13 @@ from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.views import ApplicationView
 from cmbcluster.errors import NotFound
+from cmbcluster.services.denials import records_denials
 from cmbcluster.services.portraits import usual_of
 
 SEARCH_LIMIT = 100
 
 
+@records_denials
 class CatalogueService:
     """Reading the catalogue, and seeding it."""
 

@@ -32,6 +32,7 @@ from cmbcluster.domain.uptime import extended
 from cmbcluster.domain.views import EnvironmentPage, EnvironmentView
 from cmbcluster.errors import Conflict, InvalidInput, NotFound
 from cmbcluster.services.catalogue import enabled_application
+from cmbcluster.services.denials import records_denials
 from cmbcluster.services.launch_keys import check_key, keep_key, launched_before
 from cmbcluster.services.orders import fitting_size, made_of, new_row, size_of
 from cmbcluster.services.portraits import Frame, deadline_of, listed, portraits
@@ -45,6 +46,7 @@ REFERENCE = re.compile(r"[A-Za-z0-9-]{1,63}")
 NOT_YOURS = ("There is no such environment, or it is not yours.", "Go to Home.")
 
 
+@records_denials
 class EnvironmentService:
     """Launching, stopping, starting, extending, renaming, updating and deleting."""
 

@@ -11,9 +11,11 @@ from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.views import UsageView
 from cmbcluster.errors import NotFound
 from cmbcluster.runtime.port import Insight, LogLine, Ref
+from cmbcluster.services.denials import records_denials
 from cmbcluster.services.environments import NOT_YOURS
 
 
+@records_denials
 class InsightService:
     """Reads from the runtime what the owner may see."""
 

@@ -31,6 +31,7 @@ class Limited(StrEnum):
     SIGN_IN = "sign_in"  # an address
     CALLBACK = "callback"  # an address
     WRONG_TOKEN = "wrong_token"  # noqa: S105 - an address that presents tokens that open nothing
+    REPORT = "report"  # an address, whose pages say that they failed
     OPEN = "open"  # a session
     LAUNCH = "launch"  # a person
     MAKE_TOKEN = "make_token"  # noqa: S105 - a person
@@ -38,10 +39,11 @@ class Limited(StrEnum):
     SHARE = "share"  # a person
 
 
-_BY_ADDRESS = frozenset({Limited.SIGN_IN, Limited.CALLBACK, Limited.WRONG_TOKEN})
+_BY_ADDRESS = frozenset({Limited.SIGN_IN, Limited.CALLBACK, Limited.WRONG_TOKEN, Limited.REPORT})
 _RATES: dict[Limited, str] = {
     Limited.CALLBACK: "60/minute",
     Limited.WRONG_TOKEN: "30/minute",
+    Limited.REPORT: "20/minute",
     Limited.OPEN: "60/minute",
     Limited.LAUNCH: "60/minute",
     Limited.MAKE_TOKEN: "20/hour",
@@ -77,5 +79,5 @@ class RateService:
             except StorageError:
                 logger.warning("counts of requests could not be kept", what=what)
                 return
-            logger.warning("too many requests", what=what, address=actor.address)
+            logger.warning("too many requests", kind="denied", what=what, address=actor.address)
             raise TooManyRequests(max(1, math.ceil(stats.reset_time - time.time())))

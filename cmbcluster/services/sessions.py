@@ -22,6 +22,7 @@ from cmbcluster.domain.actors import Actor, ActorKind, Role, Tier
 from cmbcluster.domain.views import SessionView, StandingView
 from cmbcluster.errors import Forbidden, NotFound, NotSignedIn
 from cmbcluster.identity.port import SignedIn
+from cmbcluster.services.denials import records_denials
 from cmbcluster.services.people import find_or_make
 from cmbcluster.services.records import note_activity
 from cmbcluster.settings import Settings
@@ -68,6 +69,7 @@ class _Known:
         return self.now + timedelta(seconds=time.monotonic() - self.at)
 
 
+@records_denials
 class SessionService:
     """Signing in and out, and finding out who is there. ``keyring`` signs what the browser holds."""
 

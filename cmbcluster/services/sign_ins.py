@@ -24,6 +24,7 @@ from cmbcluster.domain.views import IdentityView
 from cmbcluster.errors import Conflict, Forbidden, NotFound, SignInFailed
 from cmbcluster.identity.port import DEVELOPMENT, Identity, Provider, SignedIn, Ticket
 from cmbcluster.provider_settings import ProviderSettings
+from cmbcluster.services.denials import records_denials
 from cmbcluster.services.people import identity_row
 from cmbcluster.services.records import note_activity
 from cmbcluster.services.sessions import SessionService
@@ -72,6 +73,7 @@ class Attempt:
     link_session_id: UUID | None
 
 
+@records_denials
 class SignInService:
     """Sign-ins at the providers of the settings. Nobody is signed in yet, so there is no actor."""
 
@@ -228,7 +230,9 @@ class SignInService:
             raise NotFound("There is no such way to sign in.", "Choose one on the front page.")
         decision = decide(rules, self._settings.admins, entrant)
         if not decision.admitted:
-            logger.warning("not admitted", provider=rules.id, subject=entrant.subject, why=decision.why_not)
+            logger.warning(
+                "not admitted", kind="denied", provider=rules.id, subject=entrant.subject, why=decision.why_not
+            )
             raise Forbidden(*self._who_to_ask(rules, entrant))
         return _signed_in(rules, entrant, decision)
 

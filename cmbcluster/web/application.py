@@ -21,7 +21,7 @@ from cmbcluster.web.guard import Guard
 from cmbcluster.web.live import know_tabs
 from cmbcluster.web.pages import activity, catalogue, environments, home, nowhere, settings
 from cmbcluster.web.pages.environment import DetailState
-from cmbcluster.web.trouble import Trouble
+from cmbcluster.web.trouble import Trouble, say_away
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def build_app(transformers: Sequence[Any] = ()) -> rx.App:
         backend_exception_handler=backend_exception,
         api_transformer=list(transformers) or None,
     )
-    app.add_middleware(Guard(), index=0)
+    app.add_middleware(Guard(say_away), index=0)
     know_tabs(lambda token: None if app.event_namespace is None else app.event_namespace.token_to_sid.get(token))
     _add_pages(app)
     return app

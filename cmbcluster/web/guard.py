@@ -7,27 +7,37 @@ authorise by path: the path an event claims comes from the browser.
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import reflex as rx
+import structlog
 from reflex.event import Event
 from reflex.state import BaseState, OnLoadInternalState, StateUpdate
 from reflex_base.registry import RegistrationContext
 from reflex_base.vars.base import FIELD_MARKER  # type: ignore[attr-defined]
 
-from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.actors import ANONYMOUS, Actor
 from cmbcluster.domain.gate import SESSION_COOKIE
-from cmbcluster.errors import NotSignedIn
+from cmbcluster.errors import DependencyError, NotSignedIn, TooManyRequests
+from cmbcluster.services.rates import Limited
 from cmbcluster.web.access import PUBLIC, SIGNED_IN, mark_of
+from cmbcluster.web.shape import fits
 from cmbcluster.wiring import parts
+
+logger = structlog.get_logger(__name__)
 
 HYDRATE = frozenset({"hydrate", "hydrate_and_load"})
 # Reflex's own handlers that a page cannot do without. "setvar" is not among them: it
-# could call any set_ method and so pass by the marks.
-INTERNAL = HYDRATE | {"on_load_internal", "set_is_hydrated", "update_vars_internal", "handle_frontend_exception"}
+# could call any set_ method and so pass by the marks. Nor is "update_vars_internal":
+# nothing of ours is kept in a browser's storage.
+INTERNAL = HYDRATE | {"on_load_internal", "set_is_hydrated", "handle_frontend_exception"}
+AGAIN_SECONDS = 2.0  # until a page that could not be loaded is tried again
 REFLEX_MODULES = ("reflex.", "reflex_base.", "reflex_components_")
 
 
@@ -57,7 +67,7 @@ async def find_actor(state: BaseState, *, touch: bool = True) -> Actor | None:
         return None
     # It was admitted with the handshake; its own minutes may be over while the socket stays.
     actor = await parts().sessions.find(token, touch=touch, opened=True)
-    return None if actor is None else dataclasses.replace(actor, operation_id=secrets.token_hex(8))
+    return None if actor is None else replace(actor, operation_id=secrets.token_hex(8))
 
 
 async def actor_of(state: BaseState) -> Actor:
@@ -83,31 +93,62 @@ def asked_for(state: BaseState) -> str:
     return f"{path}?{url.query}" if url.query else path
 
 
+# Says in a tab that nobody can be asked who is there: for a page that loads (true) or for an act.
+Away = Callable[[BaseState, bool], Awaitable[dict[str, Any]]]
+
+
 class Guard(rx.Middleware):
-    """Registered first; an update returned here ends the event before its handler runs."""
+    """Registered first; an update returned here ends the event before its handler runs.
+
+    ``away`` says what a tab shows while the database does not answer. It must give nothing
+    that the tab's state holds, since whose tab it is cannot be known then.
+    """
+
+    def __init__(self, away: Away) -> None:
+        self._away = away
 
     async def preprocess(self, app: rx.App, state: BaseState, event: Event) -> StateUpdate | None:
         """Let the event through (None), or answer in its place."""
         root = state._get_root_state()
         short = event.name.rsplit(".", 1)[-1]
         registered = RegistrationContext.get().event_handlers.get(event.name)
-        if registered is None or short == "setvar":
+        if registered is None:
+            return _refused("there is no such handler", event, None)
+        handler = registered.handler.fn
+        own = not handler.__module__.startswith(REFLEX_MODULES)
+        if not own and short not in INTERNAL:
+            return _refused("not for pages", event, None)
+        if not fits(handler, event.payload, own=own):
+            return _refused("not what the handler takes", event, None)
+        if short == "handle_frontend_exception" and await _reports_too_often(root):
             return StateUpdate()
-        actor = await find_actor(root)
+        mark = mark_of(handler)
+        try:
+            actor = await find_actor(root)
+        except DependencyError:
+            loads = not own or mark == PUBLIC or registered.handler.is_background
+            return await self._unknown(app, root, event, loads)
         await _bind(root, actor)
         if actor is None and short in HYDRATE:
             return _empty_page(app, root)
-        mark = mark_of(registered.handler.fn)
-        own = not registered.states[0].__module__.startswith(REFLEX_MODULES)
-        if not own:
-            return None if short in INTERNAL else StateUpdate()
-        if mark == PUBLIC:
+        if not own or mark == PUBLIC:
             return None
         if actor is None:
             return StateUpdate(events=Event.from_event_type(rx.redirect(sign_in_path(asked_for(root)))))
         if mark == SIGNED_IN or mark == f"role:{actor.role}":
             return None
-        return StateUpdate()
+        return _refused("not for this role", event, actor)
+
+    async def _unknown(self, app: rx.App, root: BaseState, event: Event, loads: bool) -> StateUpdate:
+        """Who is there cannot be known, so nothing is done and nobody is signed out. A load is tried again."""
+        logger.warning("who is there could not be asked", handler=event.name[-200:])
+        update = StateUpdate(delta=await self._away(root, loads))
+        token, namespace = root.router.session.client_token, app.event_namespace
+        if loads and namespace is not None and token in namespace.token_to_sid:
+            await namespace.emit_update(update, token)
+            await asyncio.sleep(AGAIN_SECONDS)
+            return StateUpdate(events=[event])
+        return update
 
     async def postprocess(
         self,
@@ -118,6 +159,23 @@ class Guard(rx.Middleware):
     ) -> StateUpdate:
         """Nothing to add."""
         return update
+
+
+def _refused(why: str, event: Event, actor: Actor | None) -> StateUpdate:
+    """The answer to what no page of ours sends. The log never gets its values."""
+    logger.warning(
+        "event refused", kind="denied", why=why, handler=event.name[-200:], user_id=str(actor.user_id) if actor else ""
+    )
+    return StateUpdate()
+
+
+async def _reports_too_often(root: BaseState) -> bool:
+    """A page that failed says so in the log; a stranger must not be able to fill it that way."""
+    try:
+        await parts().rates.check(replace(ANONYMOUS, address=str(root.router.session.client_ip)), Limited.REPORT)
+    except TooManyRequests:
+        return True
+    return False
 
 
 def _empty_page(app: rx.App, root: BaseState) -> StateUpdate:

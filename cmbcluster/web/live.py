@@ -19,9 +19,9 @@ import reflex as rx
 
 from cmbcluster.bus.port import Ring
 from cmbcluster.domain.actors import Actor
-from cmbcluster.errors import DependencyError, UserError
-from cmbcluster.web.guard import actor_of, asked_for, find_actor, session_token, sign_in_path
-from cmbcluster.web.shell import Base, Shell, show_shell
+from cmbcluster.errors import DatabaseUnavailable, DependencyError, UserError
+from cmbcluster.web.guard import AGAIN_SECONDS, actor_of, asked_for, find_actor, session_token, sign_in_path
+from cmbcluster.web.shell import CANNOT_READ, Base, Shell, show_shell
 from cmbcluster.wiring import parts
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Watch:
         self.state = state
         self.actor = actor
         self.signed_out = False
+        self.unsure = False  # whether the session could not be asked about the last time
         self._token = session_token(state)
         self._client = state.router.session.client_token
         # Somebody who knows a tab's token may connect with it when the tab is gone. What was
@@ -62,8 +63,11 @@ class Watch:
         self._absent = 0
         self._looked = asyncio.get_running_loop().time()
 
-    async def turn(self, within: float | None = None) -> str:
-        """Wait. ``look``: something changed; ``tick``: ``within`` passed; empty: the end."""
+    async def turn(self, within: float | None = None, *, again: bool = False) -> str:
+        """Wait. ``look``: something changed; ``tick``: ``within`` passed; empty: the end.
+
+        ``again``: the last look failed, so the next one does not wait for a change.
+        """
         if self._first:
             self._first = False
             return "look"
@@ -71,13 +75,13 @@ class Watch:
         while True:
             if self._ring is None:
                 self._ring = asyncio.ensure_future(anext(self._rings))
-            wait = min(LOOK_SECONDS, within or LOOK_SECONDS)
+            wait = AGAIN_SECONDS if again else min(LOOK_SECONDS, within or LOOK_SECONDS)
             waiting: set[asyncio.Future[Any]] = {self._ring, self._replaced}
             await asyncio.wait(waiting, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             if self._replaced.done():
                 return ""
-            rang = self._ring.done()
-            if rang:
+            rang = self._ring.done() or again
+            if self._ring.done():
                 await self._settle()
             if clock.time() - self._looked >= LOOK_SECONDS or rang:
                 self._looked = clock.time()
@@ -100,7 +104,13 @@ class Watch:
     async def _still_there(self) -> bool:
         """Whether the tab is open and the session lives."""
         # A page that looks again by itself is no activity of the person.
-        actor = await find_actor(self.state, touch=False)
+        try:
+            actor = await find_actor(self.state, touch=False)
+        except DependencyError:
+            # Unknown is not signed out. Nothing is shown until it is known again.
+            self.unsure = True
+            return True
+        self.unsure = False
         if actor is None or actor.user_id != self.actor.user_id:
             self.signed_out = actor is None
             return False
@@ -182,31 +192,36 @@ async def base_facts(actor: Actor) -> Base:
 async def follow(state: StateT, page: Page[StateT, Any]) -> Any:
     """Keep ``page`` true until nobody looks at it. Returns an event for a signed-out tab."""
     async with watching(state) as watch:
-        while why := await watch.turn(page.pace()):
+        again = False
+        while why := await watch.turn(page.pace(), again=again):
             if why == "tick":
-                if watch.holds():
+                if watch.holds() and not watch.unsure:
                     await page.tick(state, watch.actor)
             else:
-                await _look(state, page, watch)
+                again = not await _look(state, page, watch)
     return rx.redirect(sign_in_path(asked_for(state), ended=True)) if watch.signed_out else None
 
 
-async def _look(state: StateT, page: Page[StateT, Any], watch: Watch) -> None:
-    trouble, facts, base = "", None, None
+async def _look(state: StateT, page: Page[StateT, Any], watch: Watch) -> bool:
+    """Ask and show; says whether what was asked for could be read."""
+    trouble, facts, base, read = "", None, None, True
     try:
+        if watch.unsure:
+            raise DatabaseUnavailable("whose page this is could not be asked")
         base = page.base = await base_facts(watch.actor)
         facts = await page.gather(watch.actor)
     except UserError as wrong:
         trouble = str(wrong)
     except DependencyError:
         logger.warning("A page could not be read", exc_info=True, extra={"operation_id": watch.actor.operation_id})
-        trouble = "This could not be read just now. What you see may be old; we keep trying."
+        trouble, read = CANNOT_READ, False
     async with state:
         if not watch.holds():
-            return
+            return read
         shell = await state.get_state(Shell)
         shell.trouble = trouble
         if base is not None:
             show_shell(shell, base)
         if base is not None and facts is not None:
             await page.show(state, facts)
+    return read

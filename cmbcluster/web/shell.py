@@ -26,6 +26,8 @@ from cmbcluster.web.words import PHASES, epoch, initials, phase_glyph, seconds_w
 from cmbcluster.wiring import parts
 
 TOASTS_KEPT = 5
+CANNOT_READ = "This could not be read just now. What you see may be old; we keep trying."
+NOT_NOW = ("That did not work just now.", "Nothing was changed. Try again in a moment.")
 UP = LAUNCHING | {Phase.RUNNING, Phase.STOPPING, Phase.UNKNOWN}
 
 
@@ -126,7 +128,7 @@ async def telling(state: rx.State) -> AsyncIterator[Shell]:
     except UserError as wrong:
         tell(shell, wrong.what, wrong.then, tone="bad")
     except DependencyError:
-        tell(shell, "That did not work just now.", "Nothing was changed. Try again in a moment.", tone="bad")
+        tell(shell, *NOT_NOW, tone="bad")
 
 
 def show_shell(shell: Shell, base: Base) -> None:

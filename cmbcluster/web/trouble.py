@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import reflex as rx
+from reflex.state import BaseState
+from reflex_base.vars.base import FIELD_MARKER  # type: ignore[attr-defined]
 
 from cmbcluster.web.access import public
-from cmbcluster.web.shell import Shell, tell
+from cmbcluster.web.shell import CANNOT_READ, NOT_NOW, Shell, tell
 
 
 class Trouble(rx.State):
@@ -22,3 +26,16 @@ class Trouble(rx.State):
             "Nothing was lost. Try again; the log has the details.",
             tone="bad",
         )
+
+
+async def say_away(root: BaseState, loads: bool) -> dict[str, Any]:
+    """What a tab is told when who is there cannot be asked: words of ours, and nothing it held before."""
+    shell = await root.get_state(Shell)
+    if loads:
+        shell.trouble = CANNOT_READ
+        told: dict[str, Any] = {"trouble": CANNOT_READ}
+    else:
+        shell.toasts = []
+        tell(shell, *NOT_NOW, tone="bad")
+        told = {"toasts": shell.toasts}
+    return {Shell.get_full_name(): {name + FIELD_MARKER: value for name, value in told.items()}}

@@ -56,14 +56,14 @@ def with_tools() -> dict[str, str]:
     return {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
 
 
-def start_platform(data: Path, port: int, **more: str) -> Running:
+def start_platform(data: Path, port: int, module: str = "cmbcluster", **more: str) -> Running:
     """Run ``cmbcluster up`` (``more`` are settings) and wait until it says that it is ready."""
     settings = {"CMB_DATA_DIR": str(data), "CMB_PORT": str(port), "CMB_LOCAL_STOP_GRACE_SECONDS": "3"}
     environment = {**with_tools(), **settings, **more}
     log = data / "up-output.txt"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cmbcluster", "up"], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [sys.executable, "-m", module, "up"], cwd=ROOT, env=environment, stdout=output, stderr=output
         )
     url = f"http://localhost:{port}"
     # The edge knows the platform by its public name alone, when it has one.

@@ -1,69 +1,71 @@
-"""The edge of ``tests/edge``, for the list of threats: once over a script, once over the real services."""
+"""One populated platform for a module's tests; each test finds it as it was made."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from cmbcluster.domain.actors import Actor
-from cmbcluster.domain.gate import ENVIRONMENT_COOKIE
-from cmbcluster.domain.views import EnvironmentView
-from tests.edge import conftest as edges
-from tests.edge.conftest import Edge, open_edge
-from tests.edge.stand_ins import free_port
-from tests.platform import Platform, open_platform
-
-edge = edges.edge
-behind_proxies = edges.behind_proxies
+from cmbcluster.wiring import set_parts
+from tests.e2e.conftest import Running, free_port, start_platform, stop_platform
+from tests.platform import open_platform
+from tests.security.actors import World, populate
+from tests.security.digests import copy_of
+from tests.security.victims import Victim, settle_in
 
 
-@dataclass
-class Whole:
-    """The edge, the gate and the services behind it, with their clock; only the application is the echo."""
-
-    edge: Edge
-    platform: Platform
-
-    async def running(self, owner: Actor, name: str = "planck") -> EnvironmentView:
-        """An environment that runs, whose address is the echo application's."""
-        view = await self.platform.running(owner, name)
-        async with self.platform.parts.database.transaction() as work:
-            row = await work.environments.by_id(view.id)
-            assert row is not None
-            row.endpoint_host, row.endpoint_port = "127.0.0.1", self.edge.application_port
-        return view
-
-    def host(self, view: EnvironmentView) -> str:
-        """The Host header of an environment."""
-        return self.platform.parts.settings.environment_host(view.slug)
-
-    async def code(self, actor: Actor, view: EnvironmentView) -> str:
-        """A one-time code, as the dashboard makes it."""
-        return (await self.platform.parts.access.mint(actor, view.id)).split("code=")[1]
-
-    async def enter(self, view: EnvironmentView, code: str, host: str = "") -> tuple[int, str]:
-        """Present a code through the edge; the status and the cookie that came back, if one did."""
-        answer = await self.edge.client.get(f"/.cmb/enter?code={code}", headers={"Host": host or self.host(view)})
-        for cookie in answer.headers.get_list("set-cookie"):
-            if cookie.startswith(f"{ENVIRONMENT_COOKIE}="):
-                return answer.status_code, cookie.partition(";")[0]
-        return answer.status_code, ""
-
-    async def get(self, view: EnvironmentView, cookie: str, **headers: str) -> tuple[int, str]:
-        """Ask an environment's host with its cookie; status and text."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = await self.edge.client.get("/", headers={"Host": self.host(view), "Cookie": cookie, **named})
-        return answer.status_code, answer.text
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def populated(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """Everybody, with what is theirs. Takes a second to make, so it is made once."""
+    folder = tmp_path_factory.mktemp("world")
+    async with open_platform(folder) as platform:
+        world = await populate(platform)
+        copy_of(folder / "cmbcluster.db", folder / "as-made.db")
+        yield world
 
 
 @pytest.fixture
-async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
-    """The real services behind the real edge. No answer is reused, so that a test need not wait for one to go."""
-    port = free_port()
-    async with open_platform(tmp_path, port=port) as platform:
-        parts = platform.parts
-        async with open_edge(tmp_path, parts.settings, parts.access, behind_proxies=False) as opened:
-            yield Whole(opened, platform)
+def world(populated: World) -> Iterator[World]:
+    """The world, put back afterwards."""
+    set_parts(populated.platform.parts)
+    yield populated
+    set_parts(None)
+    copy_of(database_file(populated).with_name("as-made.db"), database_file(populated))
+
+
+def database_file(world: World) -> Path:
+    """Where the world is kept."""
+    return world.platform.parts.settings.data_dir / "cmbcluster.db"
+
+
+@pytest.fixture(scope="package")
+def up() -> Iterator[Running]:
+    """The real platform, edge included, which logs everything that it can log.
+
+    Its database can be taken away: see ``faulty``.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="cmb-security-"))
+    folder.chmod(0o755)
+    running = start_platform(
+        folder,
+        free_port(),
+        "tests.security.faulty",
+        CMB_LOG_LEVEL="DEBUG",
+        # As on a terminal: JSON would hide a forged line by its own quoting.
+        CMB_LOG_FORMAT="console",
+        CMB_SIGN_INS_PER_MINUTE="1000",
+    )
+    yield running
+    if running.process.poll() is None:
+        stop_platform(running)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="package")
+def victims(up: Running) -> dict[str, Victim]:
+    """Two people, each of whom is the other's victim."""
+    return {person: settle_in(up, person) for person in ("elena", "ada")}

@@ -16,6 +16,7 @@ from reflex.state import BaseState, StateUpdate
 import cmbcluster.web.application  # noqa: F401 - registers every state
 from cmbcluster.web.access import PUBLIC, SIGNED_IN, mark_of
 from cmbcluster.web.guard import Guard, Owner, sign_in_path
+from cmbcluster.web.trouble import say_away
 from tests.web.stage import Platform
 
 OURS = "cmbcluster."
@@ -88,6 +89,8 @@ class AnApp:
 
     loads: ClassVar[list[Any]] = [object()]
 
+    event_namespace = None
+
     def get_load_events(self, _path: str) -> list[Any]:
         return self.loads
 
@@ -97,7 +100,7 @@ def full_name(state: type[BaseState], handler: str) -> str:
 
 
 async def ask(root: Any, name: str, **payload: Any) -> StateUpdate | None:
-    return await Guard().preprocess(AnApp(), root, Event(name=name, payload=payload))  # type: ignore[arg-type]
+    return await Guard(say_away).preprocess(AnApp(), root, Event(name=name, payload=payload))  # type: ignore[arg-type]
 
 
 async def test_a_signed_out_tab_gets_no_snapshot(tab: Any) -> None:
@@ -154,3 +157,24 @@ async def test_a_visitor_who_knows_a_tabs_token_wipes_it(tab: Any, stage: Platfo
     assert update is not None
     assert "Elena" not in str(update.delta)
     assert "Elena" not in str((await root.get_state(Shell)).me)
+
+
+async def test_an_unknown_visitor_is_told_to_wait_and_shown_nothing(tab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cmbcluster.errors import DatabaseUnavailable
+    from cmbcluster.web import guard
+    from cmbcluster.web.acts import Acts
+    from cmbcluster.web.shell import Shell, tell
+
+    root = tab("elena")
+    tell(await root.get_state(Shell), "planck is running")
+
+    async def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("password=hunter2")
+
+    monkeypatch.setattr(guard, "find_actor", away)
+    update = await ask(root, full_name(Acts, "stop"), raw_id="x")
+    assert update is not None
+    assert "Try again in a moment" in str(update.delta)
+    assert "planck" not in str(update.delta)
+    assert "hunter2" not in str(update.delta)
+    assert not update.events

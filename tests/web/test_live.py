@@ -166,3 +166,29 @@ async def test_what_one_person_asked_for_is_never_shown_to_another(tab: Any, sta
     assert page.shown == []
     assert (await root.get_state(Shell)).me.name == ""
     assert key("ada") == stage.accounts_by_token["ada"].actor.user_id
+
+
+async def test_a_session_that_cannot_be_asked_about_is_not_taken_for_ended(
+    tab: Any, stage: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cmbcluster.errors import DatabaseUnavailable
+
+    monkeypatch.setattr(live, "AGAIN_SECONDS", 0.05)
+    page, root = Counting(), tab("elena")
+    async with followed(root, page) as task:
+        await until(lambda: page.shown == [1])
+
+        async def away(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("away")
+
+        shell = await root.get_state(Shell)
+        with monkeypatch.context() as patched:
+            patched.setattr(live, "find_actor", away)
+            await stage.ring(await actor_of(root))
+            await until(lambda: shell.trouble != "")
+            assert not task.done()
+            # Nothing is read for somebody who may not be signed in any more.
+            assert page.looks == 1
+        # It is tried again without a ring, and then the page is true again.
+        await until(lambda: shell.trouble == "")
+        assert page.shown == [1, 2]

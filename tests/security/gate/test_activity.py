@@ -13,8 +13,8 @@ from cmbcluster.services.access import AccessService
 from tests.edge.conftest import Edge
 from tests.edge.stand_ins import COOKIE
 from tests.platform import KEYRING
-from tests.security.conftest import Whole
-from tests.security.echo import HOST, head, let_in, send
+from tests.security.gate.conftest import Whole
+from tests.security.gate.echo import HOST, head, let_in, send
 
 USER = "Sec-Fetch-User: ?1"
 NAVIGATE = "Sec-Fetch-Mode: navigate"

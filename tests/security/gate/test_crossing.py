@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from cmbcluster.domain.actors import SYSTEM, Actor
 from cmbcluster.domain.views import EnvironmentView
 from cmbcluster.settings import Settings
-from tests.security.conftest import Whole
+from tests.security.gate.conftest import Whole
 from tests.services.test_shares import make_admin
 
 # ---- 56: environments have hosts of their own ----

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.edge.conftest import Edge
-from tests.security.echo import HOST, Arrived, head, keeping, let_in, send
+from tests.security.gate.echo import HOST, Arrived, head, keeping, let_in, send
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: demo-k7q2mx.localhost\r\nCookie: cmb_environment=opaque-value\r\n\r\n"
 POST = "POST /seen HTTP/1.1"
