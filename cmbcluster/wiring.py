@@ -35,6 +35,7 @@ from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.insights import InsightService
 from cmbcluster.services.rates import RateService
 from cmbcluster.services.sessions import SessionService
+from cmbcluster.services.shares import ShareService
 from cmbcluster.services.sign_ins import SignInService
 from cmbcluster.settings import Settings
 
@@ -60,6 +61,7 @@ class Parts:
     notices: NoticeService
     insights: InsightService
     access: AccessService
+    shares: ShareService
     rates: RateService
 
     @property
@@ -111,6 +113,7 @@ def build_parts(
         notices=NoticeService(database, bus),
         insights=InsightService(database, insight),
         access=AccessService(database, bus, settings, sessions, api_tokens, keyring),
+        shares=ShareService(database, bus, rates),
         rates=rates,
     )
 

@@ -29,6 +29,7 @@ from cmbcluster.db.identities import Identities, SignInAttempts
 from cmbcluster.db.people import Sessions, Users
 from cmbcluster.db.records import ActivityRows, Notices
 from cmbcluster.db.scripts import ApiTokens, LaunchKeys
+from cmbcluster.db.shares import Shares
 from cmbcluster.errors import CMBClusterError, DatabaseUnavailable
 
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "alembic"
@@ -53,6 +54,7 @@ class Work:
         self.activity = ActivityRows(session)
         self.notices = Notices(session)
         self.gate_codes = GateCodes(session)
+        self.shares = Shares(session)
         self.api_tokens = ApiTokens(session)
         self.launch_keys = LaunchKeys(session)
 

@@ -250,6 +250,16 @@ class Notice(SQLModel, table=True):
     once: str = Field(max_length=200, unique=True)
 
 
+class Share(SQLModel, table=True):
+    """Somebody who may open an environment of somebody else."""
+
+    __tablename__ = "shares"
+
+    environment_id: UUID = Field(foreign_key="environments.id", primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", primary_key=True, index=True)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class GateCode(SQLModel, table=True):
     """A one-time code that opens one environment for one session."""
 

@@ -37,6 +37,24 @@ class Users:
         found = await self._session.exec(select(User).where(User.email == email, col(User.email_verified).is_(True)))
         return tuple(found.all())
 
+    async def verified(self, email: str) -> tuple[User, ...]:
+        """People who can sign in and whose address is this one, however it is written, verified by their provider."""
+        found = await self._session.exec(
+            select(User).where(
+                func.lower(User.email) == email.lower(),
+                col(User.email_verified).is_(True),
+                col(User.disabled_at).is_(None),
+            )
+        )
+        return tuple(found.all())
+
+    async def called(self, name: str) -> tuple[User, ...]:
+        """People who can sign in and whom their provider calls so; a name they gave themselves does not count."""
+        found = await self._session.exec(
+            select(User).where(User.name == name, col(User.name_chosen).is_(False), col(User.disabled_at).is_(None))
+        )
+        return tuple(found.all())
+
     async def admins(self) -> int:
         """How many admins can sign in."""
         found = await self._session.exec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,10 +28,35 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class GateAnswer:
-    """``host`` and ``port`` are set with PASS only; they come from the reconciler's record."""
+    """``host`` and ``port`` are set with PASS only; they come from the reconciler's record.
+
+    ``guest``: the environment is somebody else's who shares it, so nothing is said of it but
+    its name and whether it runs.
+    """
 
     verdict: Verdict
     host: str = ""
     port: int = 0
     open_url: str = ""
     environment: EnvironmentView | None = None
+    guest: bool = False
+
+
+def named_cookies(header: str) -> Iterator[tuple[str, str]]:
+    """Name and whole text of each cookie of a Cookie header, as browsers write it.
+
+    Split at semicolons alone, quoted or not: what looks for our cookie and what takes it out
+    of the request must never see different cookies in one header.
+    """
+    for part in header.split(";"):
+        text = part.strip()
+        if text:
+            yield text.partition("=")[0].strip(), text
+
+
+def cookie_value(header: str, wanted: str) -> str:
+    """The value of a cookie, or nothing; of several, the first, whose path is the longest."""
+    for name, text in named_cookies(header):
+        if name == wanted:
+            return text.partition("=")[2].strip()
+    return ""

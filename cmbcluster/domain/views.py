@@ -173,6 +173,27 @@ class EnvironmentView:
 
 
 @dataclass(frozen=True)
+class GuestView:
+    """Somebody an environment is shared with, as its owner sees them."""
+
+    id: UUID
+    name: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class SharedView:
+    """An environment of somebody else, as a guest who may open it sees it."""
+
+    id: UUID
+    name: str
+    application_name: str
+    icon: str
+    owner_name: str
+    since: datetime
+
+
+@dataclass(frozen=True)
 class EnvironmentPage:
     """A page of a list with the total, so that nothing ever loads "all"."""
 

@@ -14,7 +14,26 @@ from cmbcluster.edge.cookies import DOMAIN_ATTRIBUTE, OF_OURS
 
 # Names that a proxy in front of an application is expected to set. From outside they are lies.
 # The first takes every name with an underscore, which some servers read as a hyphen.
-FORGEABLE = ("*_*", "X-Env-*", "X-Forwarded-*", "Forwarded", "X-Real-Ip", "X-Auth-*", "X-User*", "X-Remote-*")
+FORGEABLE = (
+    "*_*",
+    "X-Env-*",
+    "X-Forwarded-*",
+    "Forwarded",
+    "X-Real-Ip",
+    "X-Client-Ip",
+    "True-Client-Ip",
+    "X-Auth*",
+    "X-Webauth-*",
+    "X-User*",
+    "X-Remote-*",
+    "Remote-*",
+    # These name another path or another proxy to those that believe them.
+    "X-Original-*",
+    "X-Rewrite-*",
+    "Proxy",
+)
+# Everything under a name of our own; what we say there ourselves comes after this.
+OURS = "X-Cmb-*"
 # What a proxy in front of us wrote, under a name that nobody outside can use.
 CHAIN = "X-Cmb-Chain"
 _ENCODE = """		encode {
@@ -32,6 +51,8 @@ _ENCODE = """		encode {
 """
 DIAL_SECONDS = 3
 GATE_SECONDS = 10
+# The page that says so must not keep people waiting for a gate that is away altogether.
+PAGE_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -105,7 +126,21 @@ def _strip_forged() -> str:
 def _keep_chain(plan: EdgePlan) -> str:
     """The addresses that proxies in front of us saw, before everything forwarded is taken away."""
     kept = f"\t\trequest_header {CHAIN} {{http.request.header.X-Forwarded-For}}\n" if plan.behind_proxies else ""
-    return f"\t\trequest_header -{CHAIN}\n{kept}"
+    return f"\t\trequest_header -{OURS}\n{kept}"
+
+
+def _last_of_its_connection() -> str:
+    """A request whose end could be read in two ways is the last one that its connection carries.
+
+    By the time we see a request with a Transfer-Encoding, a Content-Length beside it is gone,
+    and in HTTP/1.0 it is the Transfer-Encoding that is gone; so they cannot be told and refused.
+    What follows such a request is therefore never read. No browser sends either kind.
+    """
+    return """		@chunked header Transfer-Encoding *
+		header @chunked >Connection close
+		@old protocol http/1.0
+		header @old >Connection close
+"""
 
 
 def _font(plan: EdgePlan) -> str:
@@ -146,7 +181,7 @@ def _dashboard(plan: EdgePlan) -> str:
 http://{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
 	route {{
-{_keep_chain(plan)}{_strip_forged()}{_font(plan)}{assets}
+{_last_of_its_connection()}{_keep_chain(plan)}{_strip_forged()}{_font(plan)}{assets}
 {_ENCODE}		reverse_proxy {_dial(plan.web_socket)} {{
 			transport http {{
 				dial_timeout {DIAL_SECONDS}s
@@ -193,44 +228,73 @@ def _to_application() -> str:
 		}}"""
 
 
-def _environments(plan: EdgePlan) -> str:
-    gate = _dial(plan.gate_socket)
-    transport = f"""transport http {{
+def _gate_transport(seconds: int) -> str:
+    return f"""transport http {{
 				dial_timeout {DIAL_SECONDS}s
-				response_header_timeout {GATE_SECONDS}s
+				response_header_timeout {seconds}s
 				keepalive 60s
 				keepalive_idle_conns_per_host 128
 			}}"""
-    # The forged names go first, so that what the gate answers is the only thing left under them.
-    return f"""
-http://*.{plan.host}:{plan.port} {{
-	bind {" ".join(plan.binds)}
-	route {{
-{_strip_forged()}{_font(plan)}
-		handle /.cmb/* {{
-			reverse_proxy {gate} {{
-				{transport}
-			}}
-		}}
-		forward_auth {gate} {{
+
+
+def _ask_gate(gate: str) -> str:
+    # A gate that changed the protocol would leave the browser with an empty answer.
+    return f"""		forward_auth {gate} {{
 			uri /authorize
 			header_up -Connection
 			header_up -Upgrade
 			header_up X-Env-Upgrade {{http.request.header.Upgrade}}
 			copy_headers X-Env-Upstream X-Env-Ticket X-Env-Cookie>Cookie
-			{transport}
-		}}
-{_to_application()}
-	}}
-	handle_errors 502 503 504 {{
+			{_gate_transport(GATE_SECONDS)}
+			@no_answer status 1xx
+			handle_response @no_answer {{
+				error 503
+			}}
+		}}"""
+
+
+def _nothing_answered(gate: str) -> str:
+    # Whatever a gate in trouble says here, it is told as trouble.
+    return f"""	handle_errors 502 503 504 {{
 		rewrite * /unreachable
 		reverse_proxy {gate} {{
 			header_up -Connection
 			header_up -Upgrade
 			method GET
-			{transport}
+			{_gate_transport(PAGE_SECONDS)}
+			handle_response {{
+				copy_response 503
+			}}
 		}}
+	}}"""
+
+
+def _environments(plan: EdgePlan) -> str:
+    gate = _dial(plan.gate_socket)
+    # The forged names go first, so that what the gate answers is the only thing left under them.
+    # No protocol but WebSocket is changed to: whatever came through it would pass unasked.
+    return f"""
+http://*.{plan.host}:{plan.port} {{
+	bind {" ".join(plan.binds)}
+	route {{
+{_last_of_its_connection()}		request_header -{OURS}
+{_strip_forged()}{_font(plan)}
+		@tunnel method CONNECT TRACE
+		respond @tunnel 405
+		@other_protocol {{
+			header Upgrade *
+			not header_regexp Upgrade (?i)^websocket$
+		}}
+		request_header @other_protocol -Upgrade
+		handle /.cmb/* {{
+			reverse_proxy {gate} {{
+				{_gate_transport(GATE_SECONDS)}
+			}}
+		}}
+{_ask_gate(gate)}
+{_to_application()}
 	}}
+{_nothing_answered(gate)}
 }}
 """
 

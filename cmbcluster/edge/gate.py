@@ -15,7 +15,15 @@ from urllib.parse import parse_qs, quote, unquote
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, SESSION_COOKIE, SIGN_IN_COOKIE, GateAnswer, Verdict
+from cmbcluster.domain.gate import (
+    ENVIRONMENT_COOKIE,
+    SESSION_COOKIE,
+    SIGN_IN_COOKIE,
+    GateAnswer,
+    Verdict,
+    cookie_value,
+    named_cookies,
+)
 from cmbcluster.domain.tokens import bearer_of
 from cmbcluster.edge import pages
 from cmbcluster.edge.relay import Relay
@@ -27,6 +35,7 @@ logger = structlog.get_logger(__name__)
 
 RETURN_COOKIE = "cmb_return"
 RETURN_SECONDS = 300
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", ""})
 _OURS = frozenset({ENVIRONMENT_COOKIE, SESSION_COOKIE, SIGN_IN_COOKIE, RETURN_COOKIE})
 # A path of this host and nothing else: no second slash, backslash or control character.
 _LOCAL_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]{0,2000}")
@@ -48,7 +57,10 @@ class Access(Protocol):
     """The part of the access service that the gate asks."""
 
     async def authorize(self, host: str, cookie: str, *, token: str = "", touch: bool = True) -> GateAnswer:
-        """May a request to ``host`` with this Cookie header or personal token pass, and where to?"""
+        """May a request to ``host`` with this Cookie header or personal token pass, and where to?
+
+        ``touch``: if it may, its person did something just now.
+        """
 
     async def redeem(self, host: str, code: str) -> str:
         """The value of the environment's cookie for a one-time code; UserError when it is no good."""
@@ -91,6 +103,22 @@ class Request:
         return "text/html" in self.header(b"accept")
 
     @property
+    def is_deed(self) -> bool:
+        """A person did something: went somewhere or sent something off.
+
+        What an open page fetches by itself is none, nor is a frame that it loads again, nor the
+        opening of a WebSocket; what is then said over it is for the relay to see. These headers
+        are the browser's own, which no script of an application's page can write.
+        """
+        if self.upgrades:
+            return False
+        if self.header(b"x-forwarded-method") not in _SAFE_METHODS:
+            return True
+        if self.header(b"sec-fetch-user") == "?1":
+            return True
+        return self.wants_page and self.header(b"sec-fetch-dest") in ("document", "")
+
+    @property
     def upgrades(self) -> bool:
         """It is the handshake of a WebSocket, as the edge itself saw it."""
         return bool(self.header(b"x-env-upgrade"))
@@ -106,20 +134,13 @@ class Request:
 
 def without_ours(cookie: str) -> str:
     """The Cookie header as the application may see it."""
-    kept = []
-    for part in cookie.split(";"):
-        name = part.partition("=")[0].strip().lower().removeprefix("__host-").removeprefix("__secure-")
-        if part.strip() and name not in _OURS:
-            kept.append(part.strip())
-    return "; ".join(kept)
+    return "; ".join(text for name, text in named_cookies(cookie) if not _is_ours(name or text.lstrip("= \t")))
 
 
-def _cookie_value(cookie: str, wanted: str) -> str:
-    for part in cookie.split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == wanted:
-            return value
-    return ""
+def _is_ours(name: str) -> bool:
+    # A cookie without a name may have a value that somebody reads as name and value.
+    plain = name.partition("=")[0].strip(' \t"').lower()
+    return plain.removeprefix("__host-").removeprefix("__secure-") in _OURS
 
 
 def local_path(path: str) -> str:
@@ -168,7 +189,9 @@ class Gate:
         if request.upgrades and request.foreign:
             await _reply(send, 403, b"This address answers only its own pages.", _TEXT)
             return
-        answer = await self._access.authorize(request.host, request.cookie, token=request.token)
+        # A script that comes with a token uses it, whatever it asks for.
+        touch = bool(request.token) or request.is_deed
+        answer = await self._access.authorize(request.host, request.cookie, token=request.token, touch=touch)
         if answer.verdict is Verdict.PASS and answer.host and answer.port:
             await self._pass(request, answer, send)
         elif answer.verdict is Verdict.SIGN_IN:
@@ -219,6 +242,10 @@ class Gate:
             await self._unreachable(request, send)
             return
         draw, words = _REFUSALS.get(answer.verdict, _REFUSALS[Verdict.UNSEEN])
+        if answer.guest:
+            draw = pages.for_guest
+            if answer.verdict is Verdict.AT_REST:
+                words = b"This environment is not running. Only its owner can start it."
         await _say(request, send, 503, draw(environment, host=request.host, home=self._home), words)
 
     async def _enter(self, request: Request, send: Send) -> None:
@@ -233,11 +260,11 @@ class Gate:
                 raise UserError("This link has no code in it.", "Open the environment from CMBCluster.")
             value = await self._access.redeem(request.host, code)
         except UserError as refusal:
-            again = (await self._access.authorize(request.host, "")).open_url
+            again = (await self._access.authorize(request.host, "", touch=False)).open_url
             page = pages.refused(refusal.what, refusal.then, host=request.host, home=self._home, again=again)
             await _reply(send, 403, page, HEADERS)
             return
-        back = local_path(unquote(_cookie_value(request.cookie, RETURN_COOKIE)))
+        back = local_path(unquote(cookie_value(request.cookie, RETURN_COOKIE)))
         life = self._settings.environment_cookie_seconds
         cookies = (
             f"{ENVIRONMENT_COOKIE}={value}; Max-Age={life}; Path=/; HttpOnly; SameSite=Lax{self._secure}",

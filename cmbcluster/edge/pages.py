@@ -91,6 +91,30 @@ def at_rest(environment: EnvironmentView, *, host: str, home: str) -> bytes:
     )
 
 
+def for_guest(environment: EnvironmentView, *, host: str, home: str) -> bytes:
+    """Somebody else's environment that does not answer now: its name and its phase, and nothing to press."""
+    refresh = UNSEEN_REFRESH_SECONDS
+    title, say = f"{environment.name} is not running", "Only its owner can start it."
+    phase = environment.phase
+    if phase in LAUNCHING:
+        title, say = f"{environment.name} is on its way", "This page opens it by itself."
+        refresh = LAUNCH_REFRESH_SECONDS
+    elif phase in (Phase.RUNNING, Phase.UNKNOWN):
+        phase, title = Phase.UNKNOWN, f"We cannot see {environment.name} at the moment"
+        say = "It may well be running. This page tries again by itself."
+    elif phase is not Phase.STOPPING:
+        refresh = 0
+    return document(
+        title=title,
+        head=_head(environment, phase),
+        say=say,
+        acts=(Act("Go to Home", f"{home}/"),),
+        host=host,
+        home=home,
+        refresh=refresh,
+    )
+
+
 def _under_way(stages: tuple[StageView, ...]) -> StageView | None:
     going = [stage for stage in stages if stage.started_at is not None and stage.ended_at is None]
     return going[-1] if going else None

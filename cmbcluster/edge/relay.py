@@ -18,6 +18,7 @@ from typing import Protocol
 import structlog
 
 from cmbcluster.domain.gate import GateAnswer, Verdict
+from cmbcluster.edge.frames import ClientFrames
 from cmbcluster.edge.handshake import BAD_GATEWAY, SWITCHING, Unreadable, read_reply, refusal, switch
 from cmbcluster.edge.rooms import listen
 
@@ -43,7 +44,7 @@ class Asking(Protocol):
     async def authorize(self, host: str, cookie: str, *, token: str = "", touch: bool = True) -> GateAnswer:
         """May a request to ``host`` with this Cookie header or personal token pass, and where to?
 
-        ``touch`` false: the question is no activity of the person.
+        ``touch``: the person did something since the last question.
         """
 
 
@@ -163,10 +164,11 @@ class Relay:
         outward: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> None:
         """Carry bytes until one side ends or the passage is no longer allowed."""
+        frames = ClientFrames()
         tasks = {
-            asyncio.create_task(_pump(*inward)),
+            asyncio.create_task(_pump(*inward, frames)),
             asyncio.create_task(_pump(*outward)),
-            asyncio.create_task(self._until_refused(passage)),
+            asyncio.create_task(self._until_refused(passage, frames)),
         }
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -175,12 +177,14 @@ class Relay:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _until_refused(self, passage: _Passage) -> None:
+    async def _until_refused(self, passage: _Passage, frames: ClientFrames) -> None:
         failures = 0
         while True:
             await asyncio.sleep(self._ask_again_seconds)
+            # A token has no idle time that words could put off.
+            spoken, frames.spoken = frames.spoken and not passage.token, False
             try:
-                answer = await self._access.authorize(passage.host, passage.cookie, token=passage.token, touch=False)
+                answer = await self._access.authorize(passage.host, passage.cookie, token=passage.token, touch=spoken)
             except Exception:
                 logger.exception("gate could not ask again", host=passage.host)
                 failures += 1
@@ -194,9 +198,11 @@ class Relay:
                 return
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: ClientFrames | None = None) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(CHUNK_BYTES):
+            if frames is not None:
+                frames.feed(data)
             writer.write(data)
             await writer.drain()
 

@@ -1,8 +1,9 @@
 """Crossing from the dashboard to an environment's own host, and the gate's question.
 
-Only an environment's own cookie opens it, while the session that made the cookie lives, or
-a personal token of its owner with the scope *launch*: who reaches an environment runs
-programs in it, which is more than reading. Addresses come from the controller's record alone, never from a request.
+Only an environment's own cookie opens it, while the session that made the cookie lives and
+is its owner's or that of somebody it is shared with; or a personal token of its owner with
+the scope *launch*: who reaches an environment runs programs in it, which is more than
+reading. Addresses come from the controller's record alone, never from a request.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import datetime, timedelta
-from http.cookies import CookieError, SimpleCookie
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from cmbcluster.crypto.keyring import Keyring
 from cmbcluster.db.database import Database, Work
 from cmbcluster.db.models import Environment, GateCode
 from cmbcluster.domain.actors import Actor, Scope
-from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, GateAnswer, Verdict
+from cmbcluster.domain.gate import ENVIRONMENT_COOKIE, GateAnswer, Verdict, cookie_value
 from cmbcluster.domain.lifecycle import LAUNCHING, Desired, Phase
 from cmbcluster.domain.tiers import LIMITS
 from cmbcluster.errors import Forbidden, NotFound
@@ -27,12 +27,13 @@ from cmbcluster.services.api_tokens import ApiTokenService
 from cmbcluster.services.denials import records_denials
 from cmbcluster.services.environments import NOT_YOURS
 from cmbcluster.services.portraits import Frame, portraits
-from cmbcluster.services.records import note_activity
+from cmbcluster.services.records import note_activity, note_between
 from cmbcluster.services.sessions import SessionService
 from cmbcluster.services.tokens import new_token, sha256_hex
 from cmbcluster.settings import Settings
 
 CACHE_LIMIT = 10_000
+COOKIE_HEADER_LIMIT = 16384
 AUDIENCE = "cmbcluster-environment:"
 USED_CODE = ("This link has been used or is too old.", "Open the environment again from the dashboard.")
 
@@ -56,23 +57,23 @@ class AccessService:
         self._sessions = sessions
         self._api_tokens = api_tokens
         self._keyring = keyring
-        self._passes: dict[_Question, tuple[GateAnswer, float]] = {}
-        self._asking: dict[_Question, asyncio.Task[GateAnswer]] = {}
+        self._passes: dict[_Question, tuple[_Found, float]] = {}
+        self._asking: dict[_Question, asyncio.Task[_Found]] = {}
 
     async def mint(self, actor: Actor, environment: UUID | str) -> str:
-        """The address that opens one of the person's environments, with a one-time code in it.
+        """The address that opens the person's environment, or one shared with them, with a one-time code in it.
 
         ``environment`` is its id, or its slug when the person came from its own address.
         Raises NotFound for missing and foreign ones. An environment at rest has an address
         too: its own host says why it is at rest.
         """
-        owner_id = actor.require_session()
+        user_id = actor.require_session()
         if actor.session_id is None:
             raise Forbidden("This sign-in cannot open environments.", "Sign in with a browser.")
         code = new_token()
         async with self._database.transaction() as work:
             environment_id = await _id_of(work, environment)
-            row = await work.environments.owned(environment_id, owner_id) if environment_id else None
+            row = await _may_open(work, environment_id, user_id) if environment_id else None
             if row is None:
                 raise NotFound(*NOT_YOURS)
             now = await work.now()
@@ -85,8 +86,9 @@ class AccessService:
                     expires_at=now + timedelta(seconds=self._settings.gate_code_seconds),
                 )
             )
-            note_activity(work, actor, "opened", now, owner_id=owner_id, environment=row)
-        await self._bus.publish(Ring(f"user:{owner_id}", "activity"))
+            _note_opened(work, actor, row, now)
+        for reader in {user_id, row.owner_id}:
+            await self._bus.publish(Ring(f"user:{reader}", "activity"))
         return f"{self._settings.environment_url(row.slug)}/.cmb/enter?code={code}"
 
     async def redeem(self, host: str, code: str) -> str:
@@ -122,8 +124,14 @@ class AccessService:
         A pass may be reused for ``session_cache_seconds`` and is dropped at once when the
         bus says that a session or an environment changed. Equal questions that come while
         one is looked up wait for its answer: a page that loads a hundred files asks once.
+        What the person did is noted after the answer, so that a reused one does not hide it.
         """
-        key = _Question(host, "" if token else _cookie_value(cookie), token)
+        found = await self._find(_Question(host, "" if token else _cookie_in(cookie), token), touch=touch)
+        if touch and found.session_id is not None and found.answer.verdict is Verdict.PASS:
+            await self._sessions.saw(found.session_id)
+        return found.answer
+
+    async def _find(self, key: _Question, *, touch: bool) -> _Found:
         known = self._passes.get(key)
         if known is not None and known[1] > time.monotonic():
             return known[0]
@@ -137,50 +145,62 @@ class AccessService:
         self._passes.clear()
         self._asking.clear()
 
-    async def _look_up(self, key: _Question, *, touch: bool) -> GateAnswer:
+    async def _look_up(self, key: _Question, *, touch: bool) -> _Found:
         this = asyncio.current_task()
         try:
-            answer = await self._authorize(key, touch=touch)
+            found = await self._authorize(key, touch=touch)
             # Not after a change meanwhile: what was read may be older than the change.
-            if answer.verdict is Verdict.PASS and self._asking.get(key) is this:
+            if found.answer.verdict is Verdict.PASS and self._asking.get(key) is this:
                 if len(self._passes) >= CACHE_LIMIT:
                     self._passes.clear()
-                self._passes[key] = (answer, time.monotonic() + self._settings.session_cache_seconds)
-            return answer
+                self._passes[key] = (found, time.monotonic() + self._settings.session_cache_seconds)
+            return found
         finally:
             if self._asking.get(key) is this:
                 del self._asking[key]
 
-    async def _authorize(self, asked: _Question, *, touch: bool) -> GateAnswer:
+    async def _authorize(self, asked: _Question, *, touch: bool) -> _Found:
         slug = self._slug_of(asked.host)
         async with self._database.reading() as work:
             row = await work.environments.by_slug(slug) if slug else None
             now = await work.now()
         if not slug:
-            return GateAnswer(Verdict.NOT_YOURS)
+            return _Found(GateAnswer(Verdict.NOT_YOURS))
         # Missing and foreign environments look the same: the way in leads over /open, which
         # says "no such environment" after the sign-in.
         open_url = f"{self._settings.public_url}/open/{slug}"
         actor = await self._visitor(asked, row, now, touch=touch)
         if actor is None:
-            return GateAnswer(Verdict.SIGN_IN, open_url=open_url)
+            return _Found(GateAnswer(Verdict.SIGN_IN, open_url=open_url))
         if actor.scopes is not None and Scope.LAUNCH not in actor.scopes:
-            return GateAnswer(Verdict.NO_SCOPE)
-        if row is None or row.gone_at is not None or actor.user_id != row.owner_id:
-            return GateAnswer(Verdict.NOT_YOURS)
-        return await self._whereabouts(row, actor, open_url)
+            return _Found(GateAnswer(Verdict.NO_SCOPE))
+        if row is None or not await self._may_reach(row, actor):
+            return _Found(GateAnswer(Verdict.NOT_YOURS))
+        return _Found(await self._whereabouts(row, actor, open_url), actor.session_id)
+
+    async def _may_reach(self, row: Environment, actor: Actor) -> bool:
+        """The owner may, and a guest who is there in person; a guest's tokens reach nothing of the owner's."""
+        if row.gone_at is not None:
+            return False
+        if actor.user_id == row.owner_id:
+            return True
+        if actor.scopes is not None:
+            return False
+        async with self._database.reading() as work:
+            return await work.shares.opens(row.id, actor.person())
 
     async def _visitor(self, asked: _Question, row: Environment | None, now: datetime, *, touch: bool) -> Actor | None:
         """Who asks: the person of the token, or of the session behind the environment's cookie."""
         if asked.token:
             return await self._api_tokens.find(asked.token, touch=touch)
         claims = self._claims(asked.cookie, row, now) if row is not None and row.gone_at is None else None
-        return await self._sessions.alive(UUID(claims["sid"]), touch=touch) if claims else None
+        return await self._sessions.alive(UUID(claims["sid"]), touch=False) if claims else None
 
     async def _whereabouts(self, row: Environment, actor: Actor, open_url: str) -> GateAnswer:
-        """Where the owner's environment is, or why it is nowhere at the moment."""
+        """Where the environment is, or why it is nowhere at the moment."""
+        guest = actor.user_id != row.owner_id
         if row.phase in (Phase.RUNNING, Phase.UNKNOWN) and row.desired == Desired.RUNNING and row.endpoint_port:
-            return GateAnswer(Verdict.PASS, host=row.endpoint_host, port=row.endpoint_port)
+            return GateAnswer(Verdict.PASS, host=row.endpoint_host, port=row.endpoint_port, guest=guest)
         async with self._database.reading() as work:
             frame = Frame(await work.now(), LIMITS[actor.tier], self._settings)
             view = (await portraits(work, [row], frame))[0]
@@ -189,7 +209,7 @@ class AccessService:
             verdict = Verdict.LAUNCHING
         elif row.desired == Desired.RUNNING and row.phase in (Phase.RUNNING, Phase.UNKNOWN):
             verdict = Verdict.UNSEEN
-        return GateAnswer(verdict, open_url=open_url, environment=view)
+        return GateAnswer(verdict, open_url=open_url, environment=view, guest=guest)
 
     def _slug_of(self, host: str) -> str:
         """The slug of an environment's host, or nothing for any other host."""
@@ -207,12 +227,35 @@ class AccessService:
             return None
 
 
+class _Found(NamedTuple):
+    """An answer, and the session of the person who asked, if they came with one."""
+
+    answer: GateAnswer
+    session_id: UUID | None = None
+
+
 class _Question(NamedTuple):
     """What an answer of the gate depends on; equal ones share it."""
 
     host: str
     cookie: str
     token: str
+
+
+async def _may_open(work: Work, environment_id: UUID, user_id: UUID) -> Environment | None:
+    """The environment when it is the person's or shared with them; None for missing and foreign alike."""
+    row = await work.environments.owned(environment_id, user_id)
+    if row is None and await work.shares.opens(environment_id, user_id):
+        row = await work.environments.by_id(environment_id)
+    return row
+
+
+def _note_opened(work: Work, actor: Actor, row: Environment, now: datetime) -> None:
+    """In the log of who opened it, and of its owner when that is somebody else."""
+    if actor.user_id == row.owner_id:
+        note_activity(work, actor, "opened", now, owner_id=row.owner_id, environment=row)
+    else:
+        note_between(work, actor, "opened", now, guest_id=actor.person(), environment=row)
 
 
 async def _id_of(work: Work, environment: UUID | str) -> UUID | None:
@@ -225,12 +268,5 @@ async def _id_of(work: Work, environment: UUID | str) -> UUID | None:
         return row.id if row is not None else None
 
 
-def _cookie_value(header: str) -> str:
-    if len(header) > 16384:
-        return ""
-    jar: SimpleCookie = SimpleCookie()
-    try:
-        jar.load(header)
-    except CookieError:
-        return ""
-    return jar[ENVIRONMENT_COOKIE].value if ENVIRONMENT_COOKIE in jar else ""
+def _cookie_in(header: str) -> str:
+    return cookie_value(header, ENVIRONMENT_COOKIE) if len(header) <= COOKIE_HEADER_LIMIT else ""

@@ -37,7 +37,7 @@ from cmbcluster.services.launch_keys import check_key, keep_key, launched_before
 from cmbcluster.services.orders import fitting_size, made_of, new_row, size_of
 from cmbcluster.services.portraits import Frame, deadline_of, listed, portraits
 from cmbcluster.services.rates import Limited, RateService
-from cmbcluster.services.records import note_activity
+from cmbcluster.services.records import note_activity, note_between
 from cmbcluster.settings import Settings
 
 PAGE_LIMIT = 100
@@ -250,7 +250,11 @@ class EnvironmentService:
         return await self._change(actor, environment_id, "updated", change)
 
     async def delete(self, actor: Actor, environment_id: UUID, *, typed_name: str, remove_workspace: bool) -> None:
-        """Ask to delete. Removing the workspace needs the environment's name as typed by the person."""
+        """Ask to delete; nobody it was shared with can open it from now on.
+
+        Removing the workspace needs the environment's name as typed by the person.
+        """
+        guests: list[UUID] = []
 
         async def change(asked: _Asked) -> bool:
             row = asked.row
@@ -262,10 +266,15 @@ class EnvironmentService:
                 )
             row.remove_workspace = remove_workspace
             _want(row, actor, Desired.DELETED)
+            guests.extend(await asked.work.shares.remove_all(row.id))
+            for guest_id in guests:
+                note_between(asked.work, actor, "unshared", asked.now, guest_id=guest_id, environment=row)
             return True
 
         detail = "Workspace removed" if remove_workspace else "Workspace kept"
         await self._change(actor, environment_id, "deleted", change, detail=detail)
+        for guest_id in guests:
+            await self._bus.publish(Ring(f"user:{guest_id}", "shares"))
 
     # ---- how ----
 

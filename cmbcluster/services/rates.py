@@ -36,6 +36,7 @@ class Limited(StrEnum):
     LAUNCH = "launch"  # a person
     MAKE_TOKEN = "make_token"  # noqa: S105 - a person
     API = "api"  # a person
+    SHARE = "share"  # a person
 
 
 _BY_ADDRESS = frozenset({Limited.SIGN_IN, Limited.CALLBACK, Limited.WRONG_TOKEN, Limited.REPORT})
@@ -46,6 +47,8 @@ _RATES: dict[Limited, str] = {
     Limited.OPEN: "60/minute",
     Limited.LAUNCH: "60/minute",
     Limited.MAKE_TOKEN: "20/hour",
+    # Each try tells whether an address or a name has an account.
+    Limited.SHARE: "30/hour",
 }
 
 
@@ -66,7 +69,7 @@ class RateService:
     async def check(self, actor: Actor, what: Limited) -> None:
         """Count one more; raises TooManyRequests, with the time to wait, when it is one too many."""
         who = actor.address if what in _BY_ADDRESS else str(actor.session_id or actor.user_id or actor.address)
-        if what in (Limited.LAUNCH, Limited.MAKE_TOKEN, Limited.API):
+        if what in (Limited.LAUNCH, Limited.MAKE_TOKEN, Limited.API, Limited.SHARE):
             who = str(actor.user_id or actor.address)
         for rate in self._rates[what]:
             try:

@@ -155,6 +155,10 @@ class SessionService:
         known = await self._look(session_id, touch=touch)
         return known.actor if known is not None else None
 
+    async def saw(self, session_id: UUID) -> None:
+        """Note that the person of a session did something; written at most once a minute."""
+        await self._known(session_id, touch=True)
+
     def forget_answers(self) -> None:
         """Drop every reused answer; called when the bus says sessions changed."""
         self._answers.clear()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -78,15 +80,21 @@ def behind_proxies() -> bool:
 @pytest.fixture
 async def edge(tmp_path: Path, behind_proxies: bool) -> AsyncIterator[Edge]:
     """The edge, the gate and an application, as ``cmbcluster up`` puts them together."""
-    port = free_port()
-    settings = Settings(data_dir=tmp_path, port=port, _env_file=None)  # type: ignore[call-arg]
-    assets = tmp_path / "frontend"
+    settings = Settings(data_dir=tmp_path, port=free_port(), _env_file=None)  # type: ignore[call-arg]
+    async with open_edge(tmp_path, settings, ScriptedAccess(), behind_proxies=behind_proxies) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_edge(folder: Path, settings: Settings, access: Any, *, behind_proxies: bool) -> AsyncIterator[Edge]:
+    """A real Caddy and gate over an access service."""
+    port = settings.port
+    assets = folder / "frontend"
     (assets / "assets").mkdir(parents=True)
     (assets / "assets" / "app-1.js").write_text("console.log('hello')\n")
     (assets / "assets" / "face.woff2").write_bytes(b"font")
     (assets / "secret.txt").write_text("not an asset")
     rooms = open_rooms(settings.run_dir)
-    access = ScriptedAccess()
     relay = Relay(access, rooms.relay, ask_again_seconds=0.2)
     gate = GateServer(Gate(access, settings, relay), rooms.gate)
     streams = Streams()

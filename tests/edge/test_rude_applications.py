@@ -119,9 +119,8 @@ async def test_an_open_connection_asks_again_without_touching_the_session(edge: 
     await reader.readuntil(b"\r\n\r\n")
     await asyncio.sleep(0.7)
     writer.close()
-    assert edge.access.touches[0] is True
     assert len(edge.access.touches) > 1
-    assert not any(edge.access.touches[1:])
+    assert not any(edge.access.touches)
 
 
 @pytest.mark.parametrize(

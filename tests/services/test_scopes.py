@@ -88,6 +88,10 @@ RULES: dict[str, Rule] = {
     "insights.logs": Rule(READ, lambda s, a: s.logs(a, ID, offset=0, follow=False)),
     "insights.usage": Rule(READ, lambda s, a: s.usage(a, ID)),
     "insights.workspace_bytes": Rule(READ, lambda s, a: s.workspace_bytes(a, ID)),
+    "shares.share": Rule(SESSION, lambda s, a: s.share(a, ID, "ravi@example.org")),
+    "shares.withdraw": Rule(SESSION, lambda s, a: s.withdraw(a, ID, ID)),
+    "shares.of_environment": Rule(READ, lambda s, a: s.of_environment(a, ID)),
+    "shares.with_me": Rule(READ, lambda s, a: s.with_me(a)),
     "access.mint": Rule(SESSION, lambda s, a: s.mint(a, ID)),
 }
 # Functions that find out who is acting, or only count or forget; each has tests of its own.
@@ -97,6 +101,7 @@ BEFORE_AN_ACTOR = {
     "sessions.admit",
     "rates.check",
     "sessions.alive",
+    "sessions.saw",
     "sessions.forget_answers",
     "sign_ins.providers",
     "sign_ins.begin",

@@ -58,6 +58,7 @@ SHOTS = (
     ),
     Shot("environment-activity", environment("planck-lowl-anomalies") + "?tab=activity"),
     Shot("environment-settings", environment("planck-lowl-anomalies") + "?tab=settings"),
+    Shot("environment-not-shared", environment("s4-forecasts") + "?tab=settings"),
     Shot("activity", "/activity"),
     Shot("settings-profile", "/settings"),
     Shot("settings-appearance", "/settings?tab=appearance"),

@@ -30,6 +30,7 @@ from cmbcluster.domain.views import (
     ApplicationView,
     EnvironmentPage,
     EnvironmentView,
+    GuestView,
     IdentityView,
     LimitsView,
     NoticeView,
@@ -37,6 +38,7 @@ from cmbcluster.domain.views import (
     ProtectionView,
     ReasonView,
     SessionView,
+    SharedView,
     StageView,
     StandingView,
     TokenView,
@@ -377,6 +379,7 @@ class Account:
     activity: list[ActivityView] = field(default_factory=list)
     notices: list[NoticeView] = field(default_factory=list)
     tokens: list[TokenView] = field(default_factory=list)
+    guests: list[tuple[UUID, GuestView]] = field(default_factory=list)
 
 
 class Platform:
@@ -397,6 +400,8 @@ class Platform:
         elena.environments = elenas(self.now, ending)
         self._remember(elena)
         elena.tokens = elenas_tokens(self.now)
+        guest = GuestView(key("ravi"), "Ravi Nair", self.now - timedelta(days=1))
+        elena.guests = [(key("planck-lowl-anomalies"), guest)]
         self.accounts_by_token["ravi"].environments = [own_failed(self.now)]
 
     def _remember(self, account: Account) -> None:
@@ -644,6 +649,35 @@ class Platform:
             raise InvalidInput("typed_name", "That is not its name.", f"Type {view.name}.")
         await self.change(actor, environment_id, "deleted", phase=Phase.DELETING)
 
+    # ---- sharing ----
+
+    async def guests(self, actor: Actor, environment_id: UUID) -> tuple[GuestView, ...]:
+        await self.get(actor, environment_id)
+        return tuple(g for where, g in self.account(actor).guests if where == environment_id)
+
+    async def share(self, actor: Actor, environment_id: UUID, person: str) -> GuestView:
+        view = await self.get(actor, environment_id)
+        if person != "ada@example.org":
+            raise InvalidInput("person", "Nobody was found under that address or name.", "Check it.")
+        guest = GuestView(key("ada"), "Ada Lovell", datetime.now(UTC))
+        account = self.account(actor)
+        account.guests = [*account.guests, (environment_id, guest)]
+        self._note(account, "shared", view.name)
+        await self.ring(actor)
+        return guest
+
+    async def withdraw(self, actor: Actor, environment_id: UUID, user_id: UUID) -> None:
+        await self.get(actor, environment_id)
+        account = self.account(actor)
+        account.guests = [(where, g) for where, g in account.guests if (where, g.id) != (environment_id, user_id)]
+        await self.ring(actor)
+
+    async def shared(self, actor: Actor) -> tuple[SharedView, ...]:
+        if actor.user_id != key("elena"):
+            return ()
+        since = self.now - timedelta(days=2)
+        return (SharedView(key("bao"), "bao-reconstruction", "JupyterLab", "jupyter", "Ravi Nair", since),)
+
     # ---- activity, notices, insight ----
 
     async def activity_page(
@@ -735,4 +769,5 @@ class Platform:
             activity=s(page=self.activity_page, kinds=self.kinds),
             notices=s(recent=self.recent, mark_read=self.mark_read),
             insights=s(logs=self.logs, usage=self.usage),
+            shares=s(share=self.share, withdraw=self.withdraw, of_environment=self.guests, with_me=self.shared),
         )

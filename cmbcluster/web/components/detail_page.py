@@ -40,6 +40,7 @@ from cmbcluster.web.components.kit import (
 )
 from cmbcluster.web.components.layout import frame
 from cmbcluster.web.components.lists import foot
+from cmbcluster.web.components.sharing import guests_card
 from cmbcluster.web.js.parts import Copy, Form, When
 from cmbcluster.web.pages.environment import DetailState
 from cmbcluster.web.words import hours_words
@@ -229,7 +230,7 @@ def _content() -> rx.Component:
             S.tab,
             ("logs", log_card(S, tall=True)),
             ("activity", _activity()),
-            ("settings", _settings()),
+            ("settings", rx.el.div(guests_card(), _settings(), class_name="col")),
             rx.el.div(_main(), _aside(), class_name="cols"),
         ),
     )

@@ -11,11 +11,12 @@ import reflex as rx
 from cmbcluster.domain.actors import Actor
 from cmbcluster.domain.lifecycle import LAUNCHING, Phase
 from cmbcluster.domain.tiers import GIB
-from cmbcluster.domain.views import ActivityPage, EnvironmentView
+from cmbcluster.domain.views import ActivityPage, EnvironmentView, GuestView
 from cmbcluster.errors import DependencyError, InvalidInput, NotFound, UserError
 from cmbcluster.web.access import signed_in
 from cmbcluster.web.addresses import PAGE_ROWS, Chip, Pager, address, asked, pager
 from cmbcluster.web.arguments import environment_id, fields, text, whole
+from cmbcluster.web.components.sharing import SharingState, show_guests
 from cmbcluster.web.guard import actor_of
 from cmbcluster.web.happened import FeedRow, feed_row
 from cmbcluster.web.launch import problem_of
@@ -106,6 +107,7 @@ class Facts:
 
     view: EnvironmentView | None
     activity: ActivityPage | None
+    guests: tuple[GuestView, ...] | None = None
 
 
 class DetailPage(Page[DetailState, Facts]):
@@ -128,7 +130,10 @@ class DetailPage(Page[DetailState, Facts]):
             activity = await parts().activity.page(
                 actor, environment_id=self.view.id, offset=self.offset, limit=PAGE_ROWS
             )
-        return Facts(self.view, activity)
+        guests = None
+        if self.tab == "settings":
+            guests = await parts().shares.of_environment(actor, self.view.id)
+        return Facts(self.view, activity, guests)
 
     async def show(self, state: DetailState, facts: Facts) -> None:
         view, base = facts.view, self.base
@@ -147,6 +152,8 @@ class DetailPage(Page[DetailState, Facts]):
         state.log_key = f"{view.asked_at.timestamp()}:{view.phase.value}"
         state.cpu_limit, state.memory_limit = view.cpu_millis / 1000, view.memory_bytes / GIB
         state.words = {**state.words, **usage_limits(view)}
+        if facts.guests is not None:
+            show_guests(await state.get_state(SharingState), str(view.id), facts.guests)
         if facts.activity is not None:
             rows = facts.activity.rows
             state.feed = [feed_row(row) for row in rows]

@@ -12,7 +12,7 @@ import reflex as rx
 
 from cmbcluster.domain.actors import Actor
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Phase
-from cmbcluster.domain.views import ActivityPage, EnvironmentView
+from cmbcluster.domain.views import ActivityPage, EnvironmentView, SharedView
 from cmbcluster.web.access import public, signed_in
 from cmbcluster.web.acts import Acts
 from cmbcluster.web.components.environments import environment_row, failed_glyph
@@ -30,6 +30,7 @@ from cmbcluster.web.components.kit import (
     tile,
 )
 from cmbcluster.web.components.layout import frame
+from cmbcluster.web.components.sharing import SharedRow, shared_card, shared_row
 from cmbcluster.web.guard import find_actor
 from cmbcluster.web.happened import FeedRow, feed_row
 from cmbcluster.web.js.parts import Countdown, When
@@ -93,6 +94,7 @@ class HomeState(rx.State):
     limits: list[Limit] = []
     each: str = ""
     feed: list[FeedRow] = []
+    shared: list[SharedRow] = []
 
     @rx.event
     @public
@@ -113,13 +115,22 @@ class HomeState(rx.State):
         return await follow(self, HomePage())
 
 
-class HomePage(Page[HomeState, ActivityPage]):
-    """Home needs the last activity beside what the frame asks for."""
+@dataclass(frozen=True)
+class Facts:
+    """What the services answered."""
 
-    async def gather(self, actor: Actor) -> ActivityPage:
-        return await parts().activity.page(actor, limit=6)
+    activity: ActivityPage
+    shared: tuple[SharedView, ...]
 
-    async def show(self, state: HomeState, facts: ActivityPage) -> None:
+
+class HomePage(Page[HomeState, Facts]):
+    """Home needs the last activity, and what others share, beside what the frame asks for."""
+
+    async def gather(self, actor: Actor) -> Facts:
+        here = parts()
+        return Facts(await here.activity.page(actor, limit=6), await here.shares.with_me(actor))
+
+    async def show(self, state: HomeState, facts: Facts) -> None:
         base = self.base
         views = base.environments.rows
         order = sorted(views, key=_weight)
@@ -135,7 +146,8 @@ class HomePage(Page[HomeState, ActivityPage]):
         state.each = " · ".join(
             (f"{cpu(most.cpu_millis)} CPU", bytes_words(most.memory_bytes), hours_short(most.longest_uptime_seconds))
         )
-        state.feed = [feed_row(row) for row in facts.rows]
+        state.feed = [feed_row(row) for row in facts.activity.rows]
+        state.shared = [shared_row(view) for view in facts.shared]
         state.sentence = _sentence(views, len(state.needs))
         state.ready = True
 
@@ -345,7 +357,11 @@ def home_page() -> rx.Component:
     launch = link_button(icon("plus"), "Launch", href="/catalogue", cls="go", custom_attrs={"data-do": "c"})
     return frame(
         page_head("Home", S.sentence, launch),
-        rx.el.div(rx.el.div(needs, _environments(), _again_card(), class_name="col"), _aside(), class_name="cols"),
+        rx.el.div(
+            rx.el.div(needs, _environments(), shared_card(S.shared), _again_card(), class_name="col"),
+            _aside(),
+            class_name="cols",
+        ),
         here="Home",
         crumbs=[("Home", "/")],
     )
