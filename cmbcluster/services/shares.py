@@ -23,6 +23,7 @@ from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.lifecycle import Desired
 from cmbcluster.domain.views import GuestView, SharedView
 from cmbcluster.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
+from cmbcluster.services.denials import records_denials
 from cmbcluster.services.environments import NOT_YOURS
 from cmbcluster.services.rates import Limited, RateService
 from cmbcluster.services.records import note_between
@@ -37,6 +38,7 @@ NOBODY = (
 NO_SUCH_SHARE = ("It is not shared with this person.", "Reload the page.")
 
 
+@records_denials
 class ShareService:
     """Sharing, withdrawing, and who may open what."""
 

@@ -16,7 +16,8 @@ from cmbcluster.identity.port import DEVELOPMENT, SignedIn
 from tests.platform import Platform
 
 OUTSIDERS = ("anonymous", "disabled", "ended", "token of the disabled", "revoked token")
-INSIDERS = ("stranger", "owner", "admin")
+# The guest may open the owner's running environment, and nothing else of theirs.
+INSIDERS = ("stranger", "owner", "admin", "guest")
 # Each is a person of their own who shows a token with these scopes; the last one is an admin.
 TOKENS = {f"token {scope}": frozenset({scope}) for scope in Scope}
 _PEOPLE = {
@@ -24,6 +25,7 @@ _PEOPLE = {
     "owner": ("Olga Owner", Role.USER),
     "stranger": ("Stan Stranger", Role.USER),
     "admin": ("Aida Admin", Role.ADMIN),
+    "guest": ("Gus Guest", Role.USER),
     "disabled": ("Dora Disabled", Role.USER),
     "ended": ("Emil Ended", Role.USER),
     "revoked token": ("Rita Revoked", Role.USER),
@@ -43,6 +45,7 @@ class Things:
     at_rest: UUID
     token_id: UUID
     slug: str = ""
+    guest_id: UUID = UUID(int=7)
     names: tuple[str, ...] = ()
     email: str = ""
 
@@ -104,12 +107,24 @@ async def populate(platform: Platform) -> World:
     world = World(platform)
     for who, (name, role) in _PEOPLE.items():
         await _settle_in(world, who, name, role)
+    for who in world.things:
+        await _share(world, who, "operator")
+    await _share(world, "owner", "guest")
     operator = await _with_cookie("operator")(world)
+    guest_id = operator.person()
+    world.things = {who: replace(things, guest_id=guest_id) for who, things in world.things.items()}
     await platform.parts.accounts.disable(operator, world.things["disabled"].user_id)
     await platform.parts.sessions.sign_out(await _with_cookie("ended")(world))
     revoked = world.things["revoked token"].token_id
     await platform.parts.api_tokens.revoke(await _with_cookie("revoked token")(world), revoked)
     return world
+
+
+async def _share(world: World, who: str, guest: str) -> None:
+    """Share what one runs with somebody; with oneself it cannot be."""
+    if who != guest:
+        actor = await _with_cookie(who)(world)
+        await world.platform.parts.shares.share(actor, world.things[who].running, f"{guest}@example.org")
 
 
 async def _settle_in(world: World, who: str, name: str, role: Role) -> None:

@@ -37,6 +37,8 @@ def _answers(insiders: tuple[str, str, str], outsiders: str = NOT_SIGNED_IN, **m
 PERSONAL = _answers((ALLOWED, ALLOWED, ALLOWED))
 # An object of the person's own; somebody else's is missing, for admins too.
 OWNED = _answers((ALLOWED, NOT_FOUND, NOT_FOUND))
+# The same, and open to whom it is shared with.
+SHAREABLE = OWNED | {"guest": (ALLOWED, ALLOWED, NOT_FOUND)}
 # A filter, not an object: whatever is not the person's own filters everything out.
 FILTER = _answers((ALLOWED, ALLOWED, ALLOWED))
 # What admins do to other people's accounts. Nobody learns from a refusal whether somebody exists.
@@ -129,7 +131,12 @@ LINES: dict[str, Line] = {
     "insights.logs": Line(OWNED, lambda p, a, t: p.insights.logs(a, t.running, offset=0, follow=False), True),
     "insights.usage": Line(OWNED, lambda p, a, t: p.insights.usage(a, t.running), True),
     "insights.workspace_bytes": Line(OWNED, lambda p, a, t: p.insights.workspace_bytes(a, t.running), True),
-    "access.mint": Line(OWNED, lambda p, a, t: p.access.mint(a, t.running), True),
+    # Opening is the one thing that a guest may do to what is shared with them.
+    "access.mint": Line(SHAREABLE, lambda p, a, t: p.access.mint(a, t.running), True),
+    "shares.share": Line(OWNED, lambda p, a, t: p.shares.share(a, t.running, "ended@example.org"), True),
+    "shares.withdraw": Line(OWNED, lambda p, a, t: p.shares.withdraw(a, t.running, t.guest_id), True),
+    "shares.of_environment": Line(OWNED, lambda p, a, t: p.shares.of_environment(a, t.running), True),
+    "shares.with_me": Line(PERSONAL, lambda p, a, t: p.shares.with_me(a)),
     "rates.check": Line(OPEN, lambda p, a, t: p.rates.check(a, Limited.API)),
 }
 
@@ -139,6 +146,7 @@ WITHOUT_ACTOR: dict[str, str] = {
     "sessions.find": "turns a token into the actor",
     "sessions.admit": "turns a token into the actor, and renews it",
     "sessions.alive": "turns the session of an environment's cookie into the actor; only the gate calls it",
+    "sessions.saw": "notes that the person of a session did something; only the gate calls it",
     "sessions.forget_answers": "drops what was remembered; changes nothing that is kept",
     "api_tokens.find": "turns a token into the actor",
     "api_tokens.forget_answers": "drops what was remembered; changes nothing that is kept",

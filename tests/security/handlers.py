@@ -40,6 +40,8 @@ OURS: dict[str, dict[str, str]] = {
     "settings_state.rename": {"form": FORM},
     "settings_state.end": {"raw_id": SESSION},
     "settings_state.end_others": {},
+    "sharing_state.share": {"form": FORM},
+    "sharing_state.withdraw": {"raw_id": OTHER},
     "shell.seen": {},
     "tokens_state.ask_revoke": {"raw_id": TOKEN},
     "tokens_state.close_revoke": {"is_open": FLAG},
