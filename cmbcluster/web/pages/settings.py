@@ -216,7 +216,7 @@ def _profile() -> rx.Component:
             "Name",
             text_input("name", S.errors, default_value=p.name, check=False, max_length=100, key=p.name),
             S.errors,
-            "Shown to you and to admins.",
+            "Shown to you, to admins and to those you share with.",
         ),
         rx.el.div(button("Save", type="submit"), class_name="mt12"),
         class_name="wide-in",
