@@ -11,6 +11,7 @@ from typing import Any
 
 import reflex as rx
 from reflex.event import EventSpec
+from reflex_base.registry import RegistrationContext
 from reflex_base.utils.imports import ImportVar
 from reflex_base.vars import VarData
 from reflex_base.vars.base import Var
@@ -21,6 +22,7 @@ from cmbcluster.web.guard import Guard
 from cmbcluster.web.live import know_tabs
 from cmbcluster.web.pages import activity, catalogue, environments, home, nowhere, settings
 from cmbcluster.web.pages.environment import DetailState
+from cmbcluster.web.shape import is_event
 from cmbcluster.web.trouble import Trouble, say_away
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,23 @@ def backend_exception(exception: Exception) -> EventSpec:
     return Trouble.say  # type: ignore[return-value]
 
 
+def refuse_nonsense(app: rx.App) -> None:
+    """Let nothing reach Reflex that is no event of ours: it would write a trace of each into the log."""
+    namespace = app.event_namespace
+    if namespace is None:
+        return
+    take = namespace.on_event
+
+    # A client may send any number of things along.
+    async def on_event(sid: str, data: Any = None, *_more: Any) -> None:
+        if is_event(data) and data["name"] in RegistrationContext.get().event_handlers:
+            await take(sid, data)
+        else:
+            logger.warning("What came over a socket is no event of ours")
+
+    namespace.on_event = on_event  # type: ignore[method-assign]
+
+
 def build_app(transformers: Sequence[Any] = ()) -> rx.App:
     """The application with every page; ``transformers`` are our own routes and middleware."""
     app = rx.App(
@@ -63,6 +82,7 @@ def build_app(transformers: Sequence[Any] = ()) -> rx.App:
         api_transformer=list(transformers) or None,
     )
     app.add_middleware(Guard(say_away), index=0)
+    refuse_nonsense(app)
     know_tabs(lambda token: None if app.event_namespace is None else app.event_namespace.token_to_sid.get(token))
     _add_pages(app)
     return app

@@ -14,7 +14,17 @@ from typing import Any
 
 TEXT_LIMIT = 20_000
 LIST_LIMIT = 1000
+NAME_LIMIT = 500
 _KINDS: dict[str, type] = {"bool": bool, "str": str, "dict": dict, "list": list}
+
+
+def is_event(data: object) -> bool:
+    """Whether what came over a socket is an event at all, before Reflex reads it."""
+    if not isinstance(data, dict):
+        return False
+    name = data.get("name")
+    parts = (data.get("payload", {}), data.get("router_data", {}))
+    return isinstance(name, str) and 0 < len(name) <= NAME_LIMIT and all(isinstance(part, dict) for part in parts)
 
 
 def fits(handler: Callable[..., Any], payload: object, *, own: bool) -> bool:

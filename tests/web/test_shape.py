@@ -9,7 +9,7 @@ from reflex_base.registry import RegistrationContext
 
 import cmbcluster.web.application  # noqa: F401 - registers every state
 from cmbcluster.web.acts import Acts
-from cmbcluster.web.shape import fits
+from cmbcluster.web.shape import fits, is_event
 
 HYDRATE = RegistrationContext.get().event_handlers["reflex___state____state.hydrate_and_load"].handler.fn
 FLAG = RegistrationContext.get().event_handlers["reflex___state____state.set_is_hydrated"].handler.fn
@@ -39,3 +39,13 @@ def test_a_flag_is_a_flag() -> None:
 def test_our_own_handlers_take_any_value_under_the_right_name() -> None:
     assert all(fits(START, {"raw_id": value}, own=True) for value in (None, [], {}, "x" * 100_000))
     assert not any(fits(START, payload, own=True) for payload in ({}, {"id": "x"}, {"raw_id": 1, "more": 2}, "x"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["text", 7, None, [], {}, {"name": None}, {"name": ""}, {"name": "x" * 501}, {"name": "a", "payload": 7},
+     {"name": "a", "router_data": "x"}, {"payload": {}}],
+)  # fmt: skip
+def test_what_is_no_event_goes_no_further(data: object) -> None:
+    assert not is_event(data)
+    assert is_event({"name": "state.hydrate", "payload": {}, "router_data": {}})
