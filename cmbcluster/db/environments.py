@@ -7,10 +7,11 @@ no row and says so. Nothing here decides what should happen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVarTuple, cast
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVarTuple, cast
 from uuid import UUID
 
-from sqlalchemy import Select, func, update
+from sqlalchemy import ColumnElement, Select, func, update
 from sqlalchemy import select as select_columns
 from sqlalchemy.engine import CursorResult
 from sqlmodel import col, or_, select
@@ -29,6 +30,32 @@ PHASE_FILTERS: dict[str, frozenset[Phase]] = {
 }
 SORTS = {"name": col(Environment.name), "asked_at": col(Environment.asked_at), "phase": col(Environment.phase)}
 
+
+class ListedRow(NamedTuple):
+    """What a list shows of an environment; reading the rest of fifty rows would cost more than all else."""
+
+    id: UUID
+    name: str
+    slug: str
+    application_id: str
+    desired: str
+    phase: str
+    phase_since: datetime
+    cpu_millis: int
+    memory_bytes: int
+    uptime_seconds: int
+    extra_seconds: int
+    extensions_used: int
+    created_at: datetime
+    running_since: datetime | None
+    reason_code: str
+    reason_what: str
+    reason_then: str
+    reason_log_tail: str
+    measured_bytes: int | None
+
+
+_LISTED = tuple(col(getattr(Environment, name)) for name in ListedRow._fields)
 _MEASURED = (
     col(LaunchStage.environment_id),
     col(LaunchStage.run),
@@ -108,12 +135,13 @@ class Environments:
 
     async def before(
         self, owner_id: UUID, before_id: UUID | None, *, search: str, phase: str, limit: int
-    ) -> tuple[Environment, ...]:
+    ) -> tuple[ListedRow, ...]:
         """The owner's next environments made before one, newest first: no page of it moves when others are added."""
-        query = _matching(owner_id, search, phase)
+        query = select_columns(*_LISTED).where(*_conditions(owner_id, search, phase))
         if before_id is not None:
             query = query.where(col(Environment.id) < before_id)
-        return await self._listed(query.order_by(col(Environment.id).desc()).limit(limit))
+        found = await self._values(query.order_by(col(Environment.id).desc()).limit(limit))
+        return tuple(ListedRow(*row) for row in found)
 
     async def occupying(self, owner_id: UUID) -> tuple[Environment, ...]:
         """The owner's environments that hold a place, the newest first. Bounded by the quota."""
@@ -241,17 +269,21 @@ class Environments:
 
 
 def _matching(owner_id: UUID, search: str, phase: str) -> SelectOfScalar[Environment]:
-    query = select(Environment).where(Environment.owner_id == owner_id, col(Environment.gone_at).is_(None))
+    return select(Environment).where(*_conditions(owner_id, search, phase))
+
+
+def _conditions(owner_id: UUID, search: str, phase: str) -> list[ColumnElement[bool]]:
+    conditions = [col(Environment.owner_id) == owner_id, col(Environment.gone_at).is_(None)]
     if phase in PHASE_FILTERS:
-        query = query.where(col(Environment.phase).in_([p.value for p in PHASE_FILTERS[phase]]))
+        conditions.append(col(Environment.phase).in_([p.value for p in PHASE_FILTERS[phase]]))
     if search:
-        query = query.where(
+        conditions.append(
             or_(
                 col(Environment.name).icontains(search, autoescape=True),
                 col(Environment.application_id).icontains(search, autoescape=True),
             )
         )
-    return query
+    return conditions
 
 
 def _sorted(query: SelectOfScalar[Environment], sort: str) -> SelectOfScalar[Environment]:

@@ -137,6 +137,29 @@ class ReasonView:
 
 
 @dataclass(frozen=True)
+class EnvironmentSummary:
+    """One environment as a list of scripts shows it; the fields of an ``EnvironmentView`` with the same names."""
+
+    id: UUID
+    name: str
+    slug: str
+    address: str
+    application_id: str
+    desired: Desired
+    phase: Phase
+    phase_since: datetime
+    cpu_millis: int
+    memory_bytes: int
+    uptime_seconds: int
+    created_at: datetime
+    running_since: datetime | None
+    deadline_at: datetime | None
+    can_extend: bool
+    reason: ReasonView | None
+    workspace_bytes: int | None
+
+
+@dataclass(frozen=True)
 class EnvironmentView:
     """One environment as its owner sees it."""
 

@@ -29,13 +29,13 @@ from cmbcluster.domain.tiers import (
     usual_uptime_seconds,
 )
 from cmbcluster.domain.uptime import extended
-from cmbcluster.domain.views import EnvironmentPage, EnvironmentView
+from cmbcluster.domain.views import EnvironmentPage, EnvironmentSummary, EnvironmentView
 from cmbcluster.errors import Conflict, InvalidInput, NotFound
 from cmbcluster.services.catalogue import enabled_application
 from cmbcluster.services.denials import records_denials
 from cmbcluster.services.launch_keys import check_key, keep_key, launched_before
 from cmbcluster.services.orders import fitting_size, made_of, new_row, size_of
-from cmbcluster.services.portraits import Frame, deadline_of, listed, portraits
+from cmbcluster.services.portraits import Frame, deadline_of, listed, portraits, summary
 from cmbcluster.services.rates import Limited, RateService
 from cmbcluster.services.records import note_activity, note_between
 from cmbcluster.settings import Settings
@@ -88,14 +88,15 @@ class EnvironmentService:
 
     async def newest(
         self, actor: Actor, *, before: UUID | None = None, search: str = "", phase: str = "", limit: int = 25
-    ) -> tuple[EnvironmentView, ...]:
+    ) -> tuple[EnvironmentSummary, ...]:
         """The environments made before one of them, newest first, for a reader that goes on from where it was."""
         owner_id = actor.require(Scope.READ)
         limit = max(1, min(limit, PAGE_LIMIT + 1))
         search = search.strip()[:SEARCH_LIMIT]
         async with self._database.reading() as work:
             rows = await work.environments.before(owner_id, before, search=search, phase=phase, limit=limit)
-            return await listed(work, rows, await self._frame(work, actor))
+            frame = await self._frame(work, actor)
+        return tuple(summary(row, frame) for row in rows)
 
     async def resolve(self, actor: Actor, reference: str) -> UUID:
         """The id of one of the person's environments by its id, the word of its address, or its name."""

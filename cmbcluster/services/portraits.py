@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cmbcluster.db.database import Work
+from cmbcluster.db.environments import ListedRow
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.lifecycle import LAUNCHING, Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.tiers import Limits
 from cmbcluster.domain.timing import RUNS_COUNTED, Usual, usual
 from cmbcluster.domain.uptime import extended
-from cmbcluster.domain.views import EnvironmentView, ProtectionView, ReasonView, StageView
+from cmbcluster.domain.views import EnvironmentSummary, EnvironmentView, ProtectionView, ReasonView, StageView
 from cmbcluster.errors import QuotaExceeded
 from cmbcluster.settings import Settings
 
@@ -31,7 +32,7 @@ class Frame:
     settings: Settings
 
 
-def deadline_of(row: Environment) -> datetime | None:
+def deadline_of(row: Environment | ListedRow) -> datetime | None:
     """When the environment's time is up: derived, so that nothing can disagree with it."""
     if row.running_since is None:
         return None
@@ -46,6 +47,30 @@ async def usual_of(work: Work, application_id: str) -> Usual:
 async def listed(work: Work, rows: Sequence[Environment], frame: Frame) -> tuple[EnvironmentView, ...]:
     """Views for a list, in which only those on their way show their stages."""
     return await portraits(work, rows, frame, [row for row in rows if row.phase in LAUNCHING])
+
+
+def summary(row: ListedRow, frame: Frame) -> EnvironmentSummary:
+    """One line of a list."""
+    deadline_at = deadline_of(row) if row.phase in (Phase.RUNNING, Phase.UNKNOWN) else None
+    return EnvironmentSummary(
+        id=row.id,
+        name=row.name,
+        slug=row.slug,
+        address=frame.settings.environment_url(row.slug),
+        application_id=row.application_id,
+        desired=Desired(row.desired),
+        phase=_shown_phase(row),
+        phase_since=row.phase_since,
+        cpu_millis=row.cpu_millis,
+        memory_bytes=row.memory_bytes,
+        uptime_seconds=row.uptime_seconds + row.extra_seconds,
+        created_at=row.created_at,
+        running_since=row.running_since,
+        deadline_at=deadline_at,
+        can_extend=_extension(row, deadline_at, frame) is not None,
+        reason=_reason(row),
+        workspace_bytes=row.measured_bytes,
+    )
 
 
 async def portraits(
@@ -125,7 +150,7 @@ def _source(row: Environment, lock: PackageLock | None) -> PythonSource:
     return replace(source, python=lock.python) if lock else source
 
 
-def _shown_phase(row: Environment) -> Phase:
+def _shown_phase(row: Environment | ListedRow) -> Phase:
     """The stored phase, except that an accepted wish is shown before the controller acts on it."""
     phase = Phase(row.phase)
     if row.desired == Desired.DELETED and phase is not Phase.GONE:
@@ -135,7 +160,7 @@ def _shown_phase(row: Environment) -> Phase:
     return phase
 
 
-def _extension(row: Environment, deadline_at: datetime | None, frame: Frame) -> datetime | None:
+def _extension(row: Environment | ListedRow, deadline_at: datetime | None, frame: Frame) -> datetime | None:
     if deadline_at is None or row.phase != Phase.RUNNING or row.desired != Desired.RUNNING:
         return None
     try:
@@ -144,7 +169,7 @@ def _extension(row: Environment, deadline_at: datetime | None, frame: Frame) -> 
         return None
 
 
-def _reason(row: Environment) -> ReasonView | None:
+def _reason(row: Environment | ListedRow) -> ReasonView | None:
     if not row.reason_code:
         return None
     return ReasonView(StopReason(row.reason_code), row.reason_what, row.reason_then, row.reason_log_tail)

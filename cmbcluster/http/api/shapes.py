@@ -17,6 +17,7 @@ from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason
 from cmbcluster.domain.views import (
     ActivityView,
     ApplicationView,
+    EnvironmentSummary,
     EnvironmentView,
     LimitsView,
     PersonView,
@@ -278,7 +279,7 @@ def application(view: ApplicationView) -> Application:
     )
 
 
-def environment(view: EnvironmentView) -> Environment:
+def environment(view: EnvironmentSummary | EnvironmentView) -> Environment:
     """A row of a list."""
     reason = view.reason
     return Environment(
