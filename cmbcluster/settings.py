@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         "auto", description="Log lines: colours on a terminal, else JSON, one line an event."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
-    session_idle_seconds: int = Field(1800, ge=60, description="A session ends after this long without activity.")
+    session_idle_seconds: int = Field(1800, ge=20, description="A session ends after this long without activity.")
     session_absolute_seconds: int = Field(43200, ge=300, description="A session ends after this long in any case.")
     session_renewal_seconds: int = Field(
         600, ge=60, le=3600, description="Life of the signed token in the browser's cookie; it is renewed in silence."

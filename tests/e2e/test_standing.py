@@ -15,14 +15,14 @@ from tests.e2e.conftest import Running, free_port, sign_in, start_platform, stop
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-IDLE_SECONDS = 60
+IDLE_SECONDS = 25
 WARNING = "You will be signed out in"
 ENDED = "Your session has ended."
 
 
 @pytest.fixture(scope="module")
 def short() -> Iterator[Running]:
-    """A platform whose sessions end after a minute without activity."""
+    """A platform whose sessions end after a few seconds without activity."""
     folder = Path(tempfile.mkdtemp(prefix="cmb-short-"))
     folder.chmod(0o755)
     running = start_platform(folder, free_port(), CMB_SESSION_IDLE_SECONDS=str(IDLE_SECONDS))
