@@ -54,7 +54,8 @@ def _ours(data: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if any(str(data) in word for word in process.cmdline()):
+            # A supervisor shows its run by the folder it works in.
+            if any(str(data) in word for word in (*process.cmdline(), process.cwd())):
                 found.append(process)
         except psutil.Error:
             continue
