@@ -33,8 +33,10 @@ class Users:
         return found.first()
 
     async def by_email(self, email: str) -> tuple[User, ...]:
-        """All users with this e-mail address, verified by their provider; an address identifies nobody."""
-        found = await self._session.exec(select(User).where(User.email == email, col(User.email_verified).is_(True)))
+        """All users with this verified e-mail address, however it is written; an address identifies nobody."""
+        found = await self._session.exec(
+            select(User).where(func.lower(User.email) == email.lower(), col(User.email_verified).is_(True))
+        )
         return tuple(found.all())
 
     async def verified(self, email: str) -> tuple[User, ...]:

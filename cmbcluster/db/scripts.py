@@ -67,6 +67,15 @@ class ApiTokens:
             .execution_options(synchronize_session=False)
         )
 
+    async def revoke_all_of(self, user_id: UUID, now: datetime) -> None:
+        """Revoke every token of a person."""
+        await self._session.exec(
+            update(ApiToken)
+            .where(col(ApiToken.revoked_at).is_(None), col(ApiToken.user_id) == user_id)
+            .values(revoked_at=now)
+            .execution_options(synchronize_session=False)
+        )
+
     async def touch(self, token_id: UUID, now: datetime) -> None:
         """Remember that it was used; never moves backwards."""
         await self._session.exec(

@@ -18,7 +18,7 @@ from cmbcluster.domain.views import ActivityView
 from cmbcluster.errors import InvalidInput
 from cmbcluster.http.actors import actor_of
 from cmbcluster.http.session_cookie import session_token_of
-from cmbcluster.http.standing import while_signed_in
+from cmbcluster.http.standing import check_followed, counted, while_signed_in
 from cmbcluster.http.texts import attachment, cell
 from cmbcluster.wiring import parts
 
@@ -50,7 +50,8 @@ async def environment_log(request: Request) -> Response:
     await parts().environments.get(actor, environment_id)
     lines = _ndjson(actor, environment_id, _offset(request), _truth(request, "follow"))
     if _truth(request, "follow"):
-        lines = while_signed_in(lines, actor, session_token_of(request))
+        check_followed(actor)
+        lines = counted(while_signed_in(lines, actor, session_token_of(request)), actor)
     return StreamingResponse(lines, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
 
 

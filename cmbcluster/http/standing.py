@@ -8,18 +8,51 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeVar
+from uuid import UUID
 
 from cmbcluster.bus.port import Ring
 from cmbcluster.domain.actors import Actor
+from cmbcluster.errors import TooManyRequests
 from cmbcluster.wiring import parts
 
+# Each one that is followed holds a descriptor and a task of the process that everybody shares.
+MOST_FOLLOWED = 20
+_followed: Counter[UUID] = Counter()
 # For a ring that was lost, and for sessions that end by themselves.
 ASK_AGAIN_SECONDS = 15.0
+FOLLOW_AGAIN_SECONDS = 10
 
 Item = TypeVar("Item")
 Lives = Callable[[], Awaitable[bool]]
+
+
+def check_followed(actor: Actor) -> None:
+    """Raise TooManyRequests when the person follows as much at once as anybody may."""
+    if _followed[actor.person()] >= MOST_FOLLOWED:
+        raise TooManyRequests(FOLLOW_AGAIN_SECONDS)
+
+
+@contextlib.contextmanager
+def followed(actor: Actor) -> Iterator[None]:
+    """Count one answer that goes on, while it does."""
+    user_id = actor.person()
+    _followed[user_id] += 1
+    try:
+        yield
+    finally:
+        _followed[user_id] -= 1
+        if not _followed[user_id]:
+            del _followed[user_id]
+
+
+async def counted(items: AsyncIterator[Item], actor: Actor) -> AsyncIterator[Item]:
+    """``items``, counted as one that is followed."""
+    with followed(actor):
+        async for item in items:
+            yield item
 
 
 async def while_signed_in(

@@ -64,20 +64,28 @@ class AccountService:
             running, kept = await work.environments.counts(user_id)
         return LimitsView(actor.tier, limits, running, kept, sizes_within(limits), uptimes_within(limits))
 
-    async def person_with(self, actor: Actor, email: str) -> PersonView:
-        """The one person with this e-mail address, verified by their provider; for the operator's terminal.
+    async def person_with(self, actor: Actor, words: str) -> PersonView:
+        """The person an operator means at the terminal.
 
-        Raises NotFound when nobody or more than one person has it.
+        ``words``: a verified e-mail address, however it is written, that one person has; or
+        ``provider:sub``, which is always one person. Raises NotFound for anything else.
         """
         actor.require_system()
+        words = words.strip()
+        provider, _, subject = words.partition(":")
         async with self._database.reading() as work:
-            users = await work.users.by_email(email.strip())
-        if len(users) != 1:
-            raise NotFound(
-                f"{len(users) or 'No'} people have signed in with {email.strip()} as a verified address.",
-                "Let the person sign in once, then try again.",
-            )
-        return _view(users[0])
+            linked = await work.identities.person(provider, subject) if subject else None
+            users = (linked[1],) if linked is not None else await work.users.by_email(words)
+            known = [(user.provider, user.subject) for user in users]
+        if len(users) == 1:
+            return _view(users[0])
+        if known:
+            named = ", ".join(f"{provider}:{subject}" for provider, subject in known)
+            raise NotFound(f"{len(known)} people have the verified address {words}.", f"Name one of them: {named}.")
+        raise NotFound(
+            f"No people have signed in with {words} as a verified address.",
+            "Let the person sign in once, or name them as provider:sub; the log has both.",
+        )
 
     async def set_role(self, actor: Actor, user_id: UUID, role: Role) -> PersonView:
         """Give a role, which no rule of a provider takes away. The person signs in anew with it.

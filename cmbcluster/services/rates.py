@@ -7,6 +7,7 @@ never decide who somebody is or what they may see.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import time
 from enum import StrEnum
@@ -68,8 +69,10 @@ class RateService:
 
     async def check(self, actor: Actor, what: Limited) -> None:
         """Count one more; raises TooManyRequests, with the time to wait, when it is one too many."""
-        who = actor.address if what in _BY_ADDRESS else str(actor.session_id or actor.user_id or actor.address)
-        if what in (Limited.LAUNCH, Limited.MAKE_TOKEN, Limited.API, Limited.SHARE):
+        who = str(actor.session_id or actor.user_id or actor.address)
+        if what in _BY_ADDRESS:
+            who = _network(actor.address)
+        elif what in (Limited.LAUNCH, Limited.MAKE_TOKEN, Limited.API, Limited.SHARE):
             who = str(actor.user_id or actor.address)
         for rate in self._rates[what]:
             try:
@@ -81,3 +84,12 @@ class RateService:
                 return
             logger.warning("too many requests", kind="denied", what=what, address=actor.address)
             raise TooManyRequests(max(1, math.ceil(stats.reset_time - time.time())))
+
+
+def _network(address: str) -> str:
+    """Whose address it is: of IPv6, everybody has a whole network of them."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address

@@ -79,6 +79,7 @@ class SessionService:
         self._settings = settings
         self._keyring = keyring
         self._answers: dict[UUID, tuple[_Known | None, float]] = {}
+        self._changes = 0
 
     async def sign_in(self, identity: SignedIn, *, browser: str, address: str) -> str:
         """Make a session for an identity a provider vouched for; returns the cookie's token.
@@ -91,6 +92,8 @@ class SessionService:
             user = found.user
             if user.disabled_at is not None:
                 raise Forbidden("This account is disabled.", "Ask an admin of this platform.")
+            # Sessions from before have other rights: whoever signed in for them did not earn these.
+            ended = await work.sessions.end_all_of(user.id, now) if found.rights_changed else ()
             session = Session(
                 user_id=user.id,
                 # There is none before it that could be taken for a copy.
@@ -107,7 +110,7 @@ class SessionService:
             note_activity(work, _actor(user, session), "signed_in", now, owner_id=user.id, detail=browser[:120])
         if found.rights_changed:
             self.forget_answers()
-            await self._bus.publish(Ring("sessions", str(user.id)))
+            await ring_ended(self._bus, user.id, ended)
         await self._bus.publish(Ring(f"user:{user.id}", "sessions"))
         return self._token(session.id, session.serial, now)
 
@@ -161,7 +164,16 @@ class SessionService:
 
     def forget_answers(self) -> None:
         """Drop every reused answer; called when the bus says sessions changed."""
+        self._changes += 1
         self._answers.clear()
+
+    async def end_all_of(self, actor: Actor, user_id: UUID) -> None:
+        """End every session of somebody whom the rules do not admit any more."""
+        actor.require_system()
+        async with self._database.transaction() as work:
+            ended = await work.sessions.end_all_of(user_id, await work.now())
+        self.forget_answers()
+        await ring_ended(self._bus, user_id, ended)
 
     # ---- what a person does with their sessions ----
 
@@ -233,7 +245,11 @@ class SessionService:
             known = kept[0]
             if known is None or not (touch and self._is_due(known.last_seen_at, known.moment())):
                 return known
+        changes = self._changes
         known = await self._look(session_id, touch=touch)
+        if changes != self._changes:
+            # What was read may be older than the change that came meanwhile.
+            return known
         if len(self._answers) >= CACHE_LIMIT:
             self._answers.clear()
         self._answers[session_id] = (known, time.monotonic() + self._settings.session_cache_seconds)

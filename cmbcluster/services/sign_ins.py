@@ -18,7 +18,7 @@ import structlog
 
 from cmbcluster.db.database import Database, KeyTaken
 from cmbcluster.db.models import SignInAttempt
-from cmbcluster.domain.actors import Actor, Tier
+from cmbcluster.domain.actors import SYSTEM, Actor, Tier
 from cmbcluster.domain.admission import Decision, Entrant, decide
 from cmbcluster.domain.views import IdentityView
 from cmbcluster.errors import Conflict, Forbidden, NotFound, SignInFailed
@@ -233,8 +233,26 @@ class SignInService:
             logger.warning(
                 "not admitted", kind="denied", provider=rules.id, subject=entrant.subject, why=decision.why_not
             )
+            if attempt.link_session_id is None:
+                await self._shut_out(rules.id, entrant.subject)
             raise Forbidden(*self._who_to_ask(rules, entrant))
         return _signed_in(rules, entrant, decision)
+
+    async def _shut_out(self, provider_id: str, subject: str) -> None:
+        """End what somebody still holds whom the rules admitted once and do no more.
+
+        Somebody with a second way in keeps their tokens; their sessions end, and they come back by it.
+        """
+        async with self._database.transaction() as work:
+            found = await work.identities.person(provider_id, subject)
+            if found is None:
+                return
+            user, now = found[1], await work.now()
+            if len(await work.identities.of(user.id)) == 1:
+                await work.api_tokens.revoke_all_of(user.id, now)
+            detail = f"Not admitted any more by the rules for {provider_id}"
+            note_activity(work, SYSTEM, "rights_changed", now, owner_id=user.id, detail=detail)
+        await self._sessions.end_all_of(SYSTEM, user.id)
 
     def _who_to_ask(self, rules: ProviderSettings, entrant: Entrant) -> tuple[str, str]:
         account = f"{entrant.email} at {rules.name}" if entrant.email else f"Your account at {rules.name}"

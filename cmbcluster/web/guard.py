@@ -11,7 +11,6 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -23,7 +22,7 @@ from reflex_base.registry import RegistrationContext
 from reflex_base.vars.base import FIELD_MARKER  # type: ignore[attr-defined]
 
 from cmbcluster.domain.actors import ANONYMOUS, Actor
-from cmbcluster.domain.gate import SESSION_COOKIE
+from cmbcluster.domain.gate import SESSION_COOKIE, cookie_value
 from cmbcluster.errors import DependencyError, NotSignedIn, TooManyRequests
 from cmbcluster.services.rates import Limited
 from cmbcluster.web.access import PUBLIC, SIGNED_IN, mark_of
@@ -49,12 +48,8 @@ class Owner(rx.State):
 
 def session_token(state: BaseState) -> str:
     """The session cookie of the websocket's handshake, or the empty string."""
-    jar: SimpleCookie = SimpleCookie()
-    try:
-        jar.load(state.router.headers.cookie or "")
-    except CookieError:
-        return ""
-    return jar[SESSION_COOKIE].value if SESSION_COOKIE in jar else ""
+    # The border leaves a socket this one cookie or none.
+    return cookie_value(state.router.headers.cookie or "", SESSION_COOKIE)
 
 
 async def find_actor(state: BaseState, *, touch: bool = True) -> Actor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
 import json
@@ -16,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Message
 
 from cmbcluster.domain.gate import SESSION_COOKIE
-from cmbcluster.errors import DatabaseUnavailable
+from cmbcluster.errors import DatabaseUnavailable, TooManyRequests
 from cmbcluster.http import standing
 from cmbcluster.http.api.table import API_WAYS, BASE
 from cmbcluster.http.routes import WAYS, Permission
@@ -302,3 +303,15 @@ async def test_too_many_sign_ins_from_an_address_are_put_off(site: Site) -> None
     assert answer.status_code == 429
     assert 0 < int(answer.headers["retry-after"]) <= 60
     assert answer.json()["title"] == "That was too often in a short time."
+
+
+async def test_nobody_follows_without_end(site: Site) -> None:
+    actor = await site.platform.sign_in("elena")
+    with contextlib.ExitStack() as held:
+        for _ in range(standing.MOST_FOLLOWED):
+            standing.check_followed(actor)
+            held.enter_context(standing.followed(actor))
+        with pytest.raises(TooManyRequests):
+            standing.check_followed(actor)
+        standing.check_followed(await site.platform.sign_in("ada"))
+    standing.check_followed(actor)

@@ -90,7 +90,8 @@ class Browser:
     async def come_back(self, address: str) -> httpx.Response:
         """Follow it, as a browser does that comes from another site."""
         assert address.startswith(HOME)
-        return await self.client.get(address.removeprefix(HOME), headers={"Sec-Fetch-Site": "cross-site"})
+        told = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        return await self.client.get(address.removeprefix(HOME), headers=told)
 
     async def sign_in(self, login: str = "alice", wanted: str = "/") -> httpx.Response:
         """All of it; the last answer."""

@@ -145,12 +145,10 @@ async def test_claims_decide_role_and_tier_anew_each_time(open_site: Open) -> No
         try:
             other = site.browser()
             await other.sign_in("alice")
-            user = await only(browser)
+            user = await only(other)
             assert (user.role, user.tier) == ("user", "free")
-            # The session of before is that of a researcher too, at once.
-            old = await browser.actor()
-            assert old is not None
-            assert (old.role, old.tier) == ("user", "free")
+            # The session of before had other rights, so it is over.
+            assert await browser.actor() is None
         finally:
             site.provider.control("POST", "accounts", sub="1001", groups=["admins", "staff"])
 
@@ -195,3 +193,20 @@ def test_the_short_settings_of_google() -> None:
     assert (google.id, google.issuer, google.algorithms) == ("google", "https://accounts.google.com", ("RS256",))
     assert google.allowed.domains == ("a.org", "b.org")
     assert not google.allowed.everybody
+
+
+async def test_somebody_who_is_not_admitted_any_more_loses_what_they_hold(open_site: Open) -> None:
+    rules = {"allowed": {"claims": [{"claim": "groups", "contains": "staff"}]}}
+    async with open_site(rules) as site:
+        browser = site.browser()
+        await browser.sign_in("alice")
+        actor = await browser.actor()
+        assert actor is not None
+        made = await site.platform.parts.api_tokens.make(actor, "script", ["read"], None)
+        site.provider.control("POST", "accounts", sub="1001", groups=["guests"])
+        try:
+            await site.browser().sign_in("alice")
+            assert await browser.actor() is None
+            assert await site.platform.parts.api_tokens.find(made.secret) is None
+        finally:
+            site.provider.control("POST", "accounts", sub="1001", groups=["admins", "staff"])

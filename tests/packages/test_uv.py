@@ -111,6 +111,10 @@ async def test_equal_sources_resolve_once_and_the_last_who_gives_up_ends_it(
         await asyncio.sleep(0.01)
     assert start_ticks(pids[0]) is None
     assert len(pids) == 1
+    for _ in range(200):
+        if not list((folder / "scratch").glob("scratch-*")):
+            break
+        await asyncio.sleep(0.01)
     assert list((folder / "scratch").glob("scratch-*")) == []
 
 

@@ -95,6 +95,7 @@ LINES: dict[str, Line] = {
     "sessions.end": Line(OWNED, lambda p, a, t: p.sessions.end(a, t.session_id), True),
     "sessions.sign_out": Line(PERSONAL, lambda p, a, t: p.sessions.sign_out(a)),
     "sessions.end_others": Line(PERSONAL, lambda p, a, t: p.sessions.end_others(a)),
+    "sessions.end_all_of": Line(PLATFORM, lambda p, a, t: p.sessions.end_all_of(a, t.user_id)),
     "sign_ins.shut_old_ways": Line(PLATFORM, lambda p, a, t: p.sign_ins.shut_old_ways(a)),
     # No provider is set in this platform, so who may link at all is told that there is none.
     "sign_ins.begin_link": Line(

@@ -119,3 +119,16 @@ async def test_nobody_else_changes_accounts(platform: Platform) -> None:
         await accounts.person_with(elena, "ada@example.org")
     with pytest.raises(NotFound, match="No people have signed in"):
         await accounts.person_with(SYSTEM, "nobody@example.org")
+
+
+async def test_an_operator_finds_people_however_their_address_is_written(platform: Platform) -> None:
+    accounts = platform.parts.accounts
+    elena = await platform.sign_in("elena")
+    for words in ("elena@example.org", " Elena@Example.ORG ", "development:elena"):
+        assert (await accounts.person_with(SYSTEM, words)).id == elena.user_id
+    assert elena.user_id is not None
+    await accounts.disable(SYSTEM, elena.user_id)
+    assert (await accounts.person_with(SYSTEM, "elena@example.org")).id == elena.user_id
+    for words in ("development:", ":", "elena", "development:nobody"):
+        with pytest.raises(NotFound):
+            await accounts.person_with(SYSTEM, words)

@@ -65,3 +65,10 @@ async def test_a_store_that_is_away_stops_nobody(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(rates._window, "hit", away)
     assert await count(rates, HERE, Limited.SIGN_IN) == 200
+
+
+async def test_of_ipv6_a_whole_network_is_one_address() -> None:
+    rates = few()
+    assert await count(rates, replace(ANONYMOUS, address="2001:db8:1:2::1"), Limited.SIGN_IN) == 3
+    assert await count(rates, replace(ANONYMOUS, address="2001:db8:1:2:ffff::9"), Limited.SIGN_IN) == 0
+    assert await count(rates, replace(ANONYMOUS, address="2001:db8:1:3::1"), Limited.SIGN_IN) == 3

@@ -59,6 +59,7 @@ RULES: dict[str, Rule] = {
     "sign_ins.identities": Rule(SESSION, lambda s, a: s.identities(a)),
     "sign_ins.begin_link": Rule(SESSION, lambda s, a: s.begin_link(a, "nobody", browser_key="x")),
     "sign_ins.finish_link": Rule(SESSION, finish_link),
+    "sessions.end_all_of": Rule(SESSION, lambda s, a: s.end_all_of(a, uuid4()), system=True),
     "sign_ins.shut_old_ways": Rule(SESSION, lambda s, a: s.shut_old_ways(a), system=True),
     "api_tokens.make": Rule(SESSION, lambda s, a: s.make(a, "x", ["read"], 7)),
     "api_tokens.mine": Rule(SESSION, lambda s, a: s.mine(a)),

@@ -24,6 +24,7 @@ from cmbcluster.domain.views import EnvironmentView
 from cmbcluster.http.api import shapes
 from cmbcluster.http.api.callers import Caller, find_caller, while_welcome
 from cmbcluster.http.api.paging import answer
+from cmbcluster.http.standing import check_followed, counted, followed
 from cmbcluster.wiring import parts
 
 LONGEST_WAIT_SECONDS = 60
@@ -44,6 +45,18 @@ async def wait(
     environment_id = await here.resolve(caller, environment)
     ends = asyncio.get_running_loop().time() + timeout_seconds
     ended = f"token:{caller.token_id}" if caller.token_id else f"session:{caller.session_id}"
+    check_followed(caller)
+    with followed(caller):
+        view = await _watched(request, caller, environment_id, until, ended, ends)
+    reached = view.phase is Phase.RUNNING if until == "running" else view.phase in AT_REST
+    return answer(shapes.Waited(reached, shapes.environment_detail(view)))
+
+
+async def _watched(
+    request: Request, caller: Actor, environment_id: UUID, until: Until, ended: str, ends: float
+) -> EnvironmentView:
+    """The environment as it is when waiting is over."""
+    here = parts().environments
     # Heard before it is looked at, so that no change falls between the two.
     async with parts().bus.subscribe(f"user:{caller.user_id}", ended) as rings:
         while True:
@@ -51,8 +64,7 @@ async def wait(
             if _settled(view, until) or not await _changed(rings, environment_id, ended, ends):
                 break
             await find_caller(request)
-    reached = view.phase is Phase.RUNNING if until == "running" else view.phase in AT_REST
-    return answer(shapes.Waited(reached, shapes.environment_detail(view)))
+    return view
 
 
 def _settled(view: EnvironmentView, until: Until) -> bool:
@@ -89,7 +101,8 @@ async def logs(
     await parts().environments.get(caller, environment_id)
     lines = _ndjson(caller, environment_id, offset, follow)
     if follow:
-        lines = while_welcome(lines, request, caller)
+        check_followed(caller)
+        lines = counted(while_welcome(lines, request, caller), caller)
     return StreamingResponse(lines, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
 
 
