@@ -110,6 +110,16 @@ def disable(email: Annotated[str, typer.Argument(help="E-mail address of somebod
     shut_out(email)
 
 
+@admin.command(name="sign-out")
+def sign_out(
+    email: Annotated[str, typer.Argument(help="E-mail address of somebody who has signed in before.")],
+) -> None:
+    """End every session of somebody, who may sign in again."""
+    from cmbcluster.commands.admin import sign_out as end_sessions
+
+    end_sessions(email)
+
+
 @admin.command()
 def enable(email: Annotated[str, typer.Argument(help="E-mail address of somebody who was disabled.")]) -> None:
     """Let somebody in again."""

@@ -70,6 +70,11 @@ def disable(email: str) -> None:
     _change(email, lambda accounts, user_id: accounts.disable(SYSTEM, user_id), "is signed out and cannot sign in")
 
 
+def sign_out(email: str) -> None:
+    """End somebody's sessions."""
+    _change(email, lambda accounts, user_id: accounts.sign_out(SYSTEM, user_id), "is signed out everywhere")
+
+
 def enable(email: str) -> None:
     """Let somebody in again."""
     _change(email, lambda accounts, user_id: accounts.enable(SYSTEM, user_id), "can sign in again")

@@ -131,6 +131,14 @@ class AccountService:
 
         return await self._on_behalf(actor, user_id, "account_disabled", change, ends_sessions=True)
 
+    async def sign_out(self, actor: Actor, user_id: UUID) -> PersonView:
+        """End every session of somebody, who may sign in again."""
+
+        async def change(_work: Work, _user: User) -> str:
+            return "Signed out everywhere"
+
+        return await self._on_behalf(actor, user_id, "sessions_ended", change, ends_sessions=True)
+
     async def enable(self, actor: Actor, user_id: UUID) -> PersonView:
         """Let somebody in again."""
 

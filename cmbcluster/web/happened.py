@@ -28,6 +28,7 @@ DEEDS: dict[str, str] = {
     "token_revoked": "revoked a token",
     "rights_changed": "changed the rights of this account",
     "account_disabled": "disabled this account",
+    "sessions_ended": "ended every session of this account",
     "account_enabled": "enabled this account",
 }
 # Kind: what happened to the environment by itself, said after its name.
@@ -63,6 +64,7 @@ KINDS: dict[str, str] = {
     "token_revoked": "Token revoked",
     "rights_changed": "Rights changed",
     "account_disabled": "Account disabled",
+    "sessions_ended": "Signed out everywhere",
     "account_enabled": "Account enabled",
 }
 

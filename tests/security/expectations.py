@@ -88,6 +88,7 @@ LINES: dict[str, Line] = {
     "accounts.set_role": Line(OPERATORS, lambda p, a, t: p.accounts.set_role(a, t.user_id, Role.ADMIN), True),
     "accounts.set_tier": Line(OPERATORS, lambda p, a, t: p.accounts.set_tier(a, t.user_id, Tier.FREE), True),
     "accounts.disable": Line(OPERATORS, lambda p, a, t: p.accounts.disable(a, t.user_id), True),
+    "accounts.sign_out": Line(OPERATORS, lambda p, a, t: p.accounts.sign_out(a, t.user_id), True),
     "accounts.enable": Line(OPERATORS, lambda p, a, t: p.accounts.enable(a, t.user_id), True),
     "sessions.stay": Line(PERSONAL, lambda p, a, t: p.sessions.stay(a)),
     "sessions.standing": Line(PERSONAL, lambda p, a, t: p.sessions.standing(a)),

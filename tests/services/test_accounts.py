@@ -132,3 +132,15 @@ async def test_an_operator_finds_people_however_their_address_is_written(platfor
     for words in ("development:", ":", "elena", "development:nobody"):
         with pytest.raises(NotFound):
             await accounts.person_with(SYSTEM, words)
+
+
+async def test_an_admin_ends_somebodys_sessions_and_they_come_back(platform: Platform) -> None:
+    ravi, token = await platform.sign_in("ravi"), await token_of(platform, "elena")
+    elena = await platform.parts.sessions.find(token)
+    assert elena is not None
+    assert elena.user_id is not None
+    await platform.parts.accounts.sign_out(ravi, elena.user_id)
+    assert await platform.parts.sessions.find(token, opened=True) is None
+    again = await platform.sign_in("elena")
+    rows = (await platform.parts.activity.page(again)).rows
+    assert ("sessions_ended", "Ravi Nair") in [(row.kind, row.actor_name) for row in rows]

@@ -49,6 +49,7 @@ RULES: dict[str, Rule] = {
     "accounts.set_role": Rule(ADMIN, lambda s, a: s.set_role(a, ID, Role.USER), system=True),
     "accounts.set_tier": Rule(ADMIN, lambda s, a: s.set_tier(a, ID, Tier.FREE), system=True),
     "accounts.disable": Rule(ADMIN, lambda s, a: s.disable(a, ID), system=True),
+    "accounts.sign_out": Rule(ADMIN, lambda s, a: s.sign_out(a, ID), system=True),
     "accounts.enable": Rule(ADMIN, lambda s, a: s.enable(a, ID), system=True),
     "sessions.stay": Rule(SESSION, lambda s, a: s.stay(a)),
     "sessions.standing": Rule(SESSION, lambda s, a: s.standing(a)),

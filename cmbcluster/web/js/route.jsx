@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "react";
 import { useLocation } from "react-router";
 
 export function RouteFocus() {
-  const { pathname } = useLocation(), first = useRef(true), [said, say] = useState("");
+  const { pathname, search } = useLocation(), first = useRef(true), [said, say] = useState("");
   useEffect(() => {
     if (first.current) { first.current = false; return; }
     window.scrollTo(0, 0);
@@ -13,6 +13,11 @@ export function RouteFocus() {
     const all = [setTimeout(() => { take(); say(document.title); }, 60), setTimeout(free, 250), setTimeout(free, 700)];
     return () => all.forEach(clearTimeout);
   }, [pathname]);
+  // On a phone the tabs of a page scroll; the one that is shown is in view.
+  useEffect(() => {
+    const t = setTimeout(() => document.querySelector(".subnav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), 80);
+    return () => clearTimeout(t);
+  }, [pathname, search]);
   return <div className="hush" role="status" aria-live="polite">{said}</div>;
 }
 
