@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from cmbcluster.runtime.local.nursery import Nursery, Spawned
+from cmbcluster.runtime.local.process_tree import start_ticks
 from cmbcluster.runtime.local.supervision import COMPLAINT, LAUNCH, STATUS, write_atomically
 
 
@@ -52,7 +53,7 @@ def end(spawned: Spawned) -> None:
 
 def until_gone(pid: int, seconds: float = 10) -> bool:
     give_up_at = time.monotonic() + seconds
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+    while start_ticks(pid) is not None:
         if time.monotonic() > give_up_at:
             return False
         time.sleep(0.01)
