@@ -34,6 +34,8 @@ from cmbcluster.edge.relay import Relay
 from cmbcluster.edge.rooms import EdgeRooms, close_rooms, open_rooms
 from cmbcluster.identity.port import SignedIn
 from cmbcluster.services.access import AccessService
+from cmbcluster.services.api_tokens import ApiTokenService
+from cmbcluster.services.rates import RateService
 from cmbcluster.services.sessions import SessionService
 from cmbcluster.settings import Settings
 from tests.bench.report import Row, Section, median, millis, publish, quantile
@@ -81,7 +83,8 @@ async def edge(data: Path, application_port: int) -> AsyncIterator[Edge]:
     bus = MemoryBus()
     keyring = Keyring((("bench", b"k" * 32),))
     sessions = SessionService(database, bus, settings, keyring)
-    access = AccessService(database, bus, settings, sessions, keyring)
+    tokens = ApiTokenService(database, bus, settings, RateService(settings))
+    access = AccessService(database, bus, settings, sessions, tokens, keyring)
     rooms = open_rooms(settings.run_dir)
     relay = Relay(access, rooms.relay)
     gate = GateServer(Gate(access, settings, relay), rooms.gate)
