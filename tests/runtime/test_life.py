@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -416,3 +417,29 @@ def status_files(runtime: LocalRuntime, spec: Spec) -> list[Path]:
     with contextlib.suppress(OSError):
         return list(folder.glob("status.json"))
     return []
+
+
+async def test_a_spawn_that_fails_leaves_nothing_behind(runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = make_spec("unborn")
+    planned: list[str] = []
+    plan = limits.Limiter.plan
+
+    def noted(limiter: limits.Limiter, wanted: Spec) -> limits.Plan:
+        made = plan(limiter, wanted)
+        planned.extend(made.cgroups)
+        return made
+
+    def refuse(_folder: Path) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(limits.Limiter, "plan", noted)
+    monkeypatch.setattr(runtime._opened.nursery, "spawn", refuse)
+    await runtime.start(spec)
+    seen = await until(runtime, spec.ref, Sight.EXITED)
+    assert seen.ending is not None
+    assert seen.ending.reason is StopReason.START_FAILED
+    assert planned or runtime.limits_by != "cgroup"
+    assert [group for group in planned if Path(group).exists()] == []
+    # Nor its variables, which nobody has read and deleted.
+    assert not list(runtime._opened.environments.glob(f"unborn/runs/*/{supervision.LAUNCH}"))
+    await runtime.remove(spec.ref, workspace=True)

@@ -266,3 +266,12 @@ async def test_list_searches_filters_sorts_and_pages(platform: Platform) -> None
     assert ([r.name for r in page.rows], page.total) == (["beta"], 3)
     assert (await services.page(elena, search="100%_")).total == 0
     assert {r.name for r in await services.up_now(elena)} == {"alpha", "gamma"}
+
+
+@pytest.mark.parametrize("search", ["\x00", "planck\n", "\u202eevil"])
+async def test_invisible_characters_are_not_looked_for(platform: Platform, search: str) -> None:
+    elena = await platform.sign_in("elena")
+    environments = platform.parts.environments
+    for asked in (environments.page(elena, search=search), environments.newest(elena, search=search)):
+        with pytest.raises(InvalidInput, match="invisible characters"):
+            await asked

@@ -28,7 +28,7 @@ from cmbcluster.runtime.local.limits import Plan
 from cmbcluster.runtime.local.machine import Machine, PortTaken, Way
 from cmbcluster.runtime.local.process_tree import is_alive, start_ticks
 from cmbcluster.runtime.local.run_folder import EnvironmentFolder, Record, RunFolder, Status
-from cmbcluster.runtime.local.supervision import remove_cgroup
+from cmbcluster.runtime.local.supervision import LAUNCH, remove_cgroup
 from cmbcluster.runtime.local.usage import Meter
 from cmbcluster.runtime.local.waiting import until_closed, until_gone, until_it_answers
 from cmbcluster.runtime.port import Ending, Endpoint, Observation, Sight, Spec, StageMark
@@ -209,7 +209,8 @@ class Run:
         try:
             return self._spawn_within(plan, spec, build, way, begun)
         except BaseException:
-            # Nobody lives in them, and nobody else would know of them.
+            # Nobody read what the program was to be told, and nobody lives in its control groups.
+            (self.files.path / LAUNCH).unlink(missing_ok=True)
             for group in plan.cgroups:
                 remove_cgroup(group)
             raise
