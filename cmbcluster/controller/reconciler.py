@@ -23,7 +23,7 @@ from cmbcluster.db.models import Environment
 from cmbcluster.domain.lifecycle import AT_REST, Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import Lock, Program, PythonSource
 from cmbcluster.errors import BuildFailed, CMBClusterError, Conflict, PackagesUnavailable, RuntimeUnavailable
-from cmbcluster.runtime.port import Ending, Insight, Observation, Ref, Runtime, Sight, Spec, StageMark
+from cmbcluster.runtime.port import Ending, Insight, Observation, Packages, Ref, Runtime, Sight, Spec, StageMark
 
 log = structlog.get_logger("cmbcluster.controller")
 
@@ -326,8 +326,7 @@ def _spec(row: Environment, lock: Lock) -> Spec:
     source = replace(PythonSource.from_dict(row.source), python=lock.python)
     return Spec(
         ref=_ref(row),
-        source=source,
-        lock=lock,
+        content=Packages(source, lock),
         program=Program.from_dict(row.program),
         cpu_millis=row.cpu_millis,
         memory_bytes=row.memory_bytes,

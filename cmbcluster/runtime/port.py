@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.lifecycle import Stage, StopReason
 from cmbcluster.domain.sources import Lock, Program, PythonSource
 from cmbcluster.domain.views import ProtectionView, UsageView
@@ -29,19 +30,31 @@ class Ref:
 
 
 @dataclass(frozen=True)
-class Spec:
-    """All a runtime needs to start an environment."""
+class Packages:
+    """Python packages as they were locked; the runtime puts them on a base of its own."""
 
-    ref: Ref
     source: PythonSource
     lock: Lock
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All a runtime needs to start an environment.
+
+    ``pull_config`` is the text of a ``.dockerconfigjson`` for the image's registry; empty where
+    nobody has to sign in there.
+    """
+
+    ref: Ref
+    content: Packages | PinnedImage
     program: Program
     cpu_millis: int
     memory_bytes: int
     processes: int
     workspace_bytes: int
     operation_id: str = ""
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
+    pull_config: str = field(default="", repr=False)
 
 
 class Sight(StrEnum):

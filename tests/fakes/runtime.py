@@ -16,7 +16,7 @@ from uuid import UUID
 from cmbcluster.domain.lifecycle import Stage, StopReason
 from cmbcluster.domain.views import ProtectionView, UsageView
 from cmbcluster.errors import Conflict, RuntimeUnavailable
-from cmbcluster.runtime.port import Ending, Endpoint, LogLine, Observation, Ref, Sight, Spec, StageMark
+from cmbcluster.runtime.port import Ending, Endpoint, LogLine, Observation, Packages, Ref, Sight, Spec, StageMark
 
 OVER = frozenset({Sight.ABSENT, Sight.EXITED})
 PROTECTION = ProtectionView(level="own-network", limits_by="cgroup", missing="", mend="")
@@ -318,7 +318,8 @@ class FakeRuntime:
             done = built if now >= built else None
             marks.append(StageMark(Stage.DOWNLOADING, run.asked_at, done, done=1024, unit="bytes"))
             if done is not None:
-                packages = run.spec.lock.packages
+                content = run.spec.content
+                packages = content.lock.packages if isinstance(content, Packages) else 0
                 marks.append(
                     StageMark(Stage.INSTALLING, built, built, packages, packages, "packages", failed=how.build_fails)
                 )

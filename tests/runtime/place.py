@@ -20,7 +20,7 @@ import psutil
 
 from cmbcluster.domain.sources import Lock, Program, PythonSource
 from cmbcluster.runtime.local.process_tree import start_ticks
-from cmbcluster.runtime.port import Observation, Ref, Runtime, Sight, Spec
+from cmbcluster.runtime.port import Observation, Packages, Ref, Runtime, Sight, Spec
 from cmbcluster.settings import Settings
 
 MIB = 1024**2
@@ -67,8 +67,7 @@ def make_spec(
     """A spec with small limits and no packages unless told otherwise."""
     return Spec(
         ref=Ref(environment_id or uuid.uuid5(uuid.NAMESPACE_URL, slug), slug, generation),
-        source=source or PythonSource((), lock.python),
-        lock=lock,
+        content=Packages(source or PythonSource((), lock.python), lock),
         program=Program(command or server(), port, "/", ready_within_seconds),
         cpu_millis=1000,
         memory_bytes=memory_bytes,

@@ -31,7 +31,7 @@ from cmbcluster.runtime.local.run_folder import EnvironmentFolder, Record, RunFo
 from cmbcluster.runtime.local.supervision import LAUNCH, remove_cgroup
 from cmbcluster.runtime.local.usage import Meter
 from cmbcluster.runtime.local.waiting import until_closed, until_gone, until_it_answers
-from cmbcluster.runtime.port import Ending, Endpoint, Observation, Sight, Spec, StageMark
+from cmbcluster.runtime.port import Ending, Endpoint, Observation, Packages, Sight, Spec, StageMark
 
 TRIES = 4
 STATUS_SECONDS = 10.0
@@ -161,10 +161,13 @@ class Run:
             self._end(endings.of_start(what, "Try again; the platform's log has the details."))
 
     async def _launch(self, spec: Spec) -> None:
+        content = spec.content
+        if not isinstance(content, Packages):
+            raise StartRefused("Container images do not run here: this platform starts processes of one machine.")
         await self.machine.probe_again()
         await asyncio.to_thread(self._prepare)
         for attempt in range(TRIES):
-            async with self.machine.builds.ready(spec.source, spec.lock, self._marks_changed) as build:
+            async with self.machine.builds.ready(content.source, content.lock, self._marks_changed) as build:
                 await self._spawn(spec, build)
             status = await self._until_over()
             if attempt + 1 == TRIES or not self._may_try_again(status):
