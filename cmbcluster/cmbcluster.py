@@ -1,4 +1,4 @@
-"""Builds the Reflex application: pages, guard, and our own routes around it. No logic lives here.
+"""Builds the Reflex application: pages and guard. No logic lives here.
 
 Reflex imports this module by its name; whoever serves it opens the parts first.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import reflex as rx
 
-from cmbcluster.http.routes import build_routes
 from cmbcluster.web.application import build_app
 
-app: rx.App = build_app([build_routes()])
+app: rx.App = build_app()

@@ -29,6 +29,7 @@ from cmbcluster.edge.servers import SocketServer
 from cmbcluster.http.forwarded import Forwarded
 from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy, script_hashes
+from cmbcluster.http.routes import OwnRoutesFirst
 from cmbcluster.http.session_cookie import SessionCookies
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import close_parts, open_parts, parts
@@ -128,7 +129,7 @@ def _web_application(frontend: Frontend, settings: Settings) -> ASGIApp:
     reflex_application: ASGIApp = module.app()
     _take_over_logging()
     policy = content_security_policy(settings.public_url, script_hashes(frontend.client))
-    shell = Shell(SessionCookies(reflex_application, settings), settings.public_url, policy)
+    shell = Shell(SessionCookies(OwnRoutesFirst(reflex_application), settings), settings.public_url, policy)
     return Forwarded(shell, settings)
 
 

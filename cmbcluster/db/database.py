@@ -84,10 +84,14 @@ class Database:
             self.engine: AsyncEngine = create_async_engine(url, module=sqlite.Driver())
             sqlite.prepare(self.engine.sync_engine)
             self._turn = asyncio.Lock()
+            outside = {"cmb_begin": ""}
         else:
             self.engine = create_async_engine(url, pool_pre_ping=True)
+            outside = {"isolation_level": "AUTOCOMMIT"}
         writing = self.engine.execution_options(cmb_begin="IMMEDIATE")
+        glancing = self.engine.execution_options(**outside)
         self._read = async_sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)
+        self._glance = async_sessionmaker(glancing, class_=AsyncSession, expire_on_commit=False)
         self._write = async_sessionmaker(writing, class_=AsyncSession, expire_on_commit=False)
 
     async def migrate(self) -> None:
@@ -109,6 +113,15 @@ class Database:
     async def reading(self) -> AsyncIterator[Work]:
         """A transaction that only reads."""
         async with self._opened(self._read) as work:
+            yield work
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[Work]:
+        """For one statement that reads: nothing is begun before it or ended after it, which would cost as much again.
+
+        Two statements in it may see two states of the database; they belong into ``reading``.
+        """
+        async with self._opened(self._glance) as work:
             yield work
 
     @asynccontextmanager

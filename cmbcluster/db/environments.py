@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVarTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, update
+from sqlalchemy import BindParameter, ColumnElement, Integer, Select, Uuid, bindparam, func, update
 from sqlalchemy import select as select_columns
 from sqlalchemy.engine import CursorResult
 from sqlmodel import col, or_, select
@@ -137,11 +138,11 @@ class Environments:
         self, owner_id: UUID, before_id: UUID | None, *, search: str, phase: str, limit: int
     ) -> tuple[ListedRow, ...]:
         """The owner's next environments made before one, newest first: no page of it moves when others are added."""
-        query = select_columns(*_LISTED).where(*_conditions(owner_id, search, phase))
-        if before_id is not None:
-            query = query.where(col(Environment.id) < before_id)
-        found = await self._values(query.order_by(col(Environment.id).desc()).limit(limit))
-        return tuple(ListedRow(*row) for row in found)
+        query = _listing(phase if phase in PHASE_FILTERS else "", before_id is not None)
+        if search:
+            query = query.where(_found(search))
+        found = await self._values(query, {"owner": owner_id, "before": before_id, "rows": limit})
+        return tuple(ListedRow._make(row) for row in found)
 
     async def occupying(self, owner_id: UUID) -> tuple[Environment, ...]:
         """The owner's environments that hold a place, the newest first. Bounded by the quota."""
@@ -262,28 +263,39 @@ class Environments:
         found = await self._values(query)
         return cast("tuple[Environment, ...]", tuple(found.all()))
 
-    async def _values(self, query: Select[*Ts]) -> CursorResult[*Ts]:
+    async def _values(self, query: Select[*Ts], values: dict[str, Any] | None = None) -> CursorResult[*Ts]:
         """Rows as plain values; what was added so far is sent first, as the session does for objects."""
         await self._session.flush()
-        return await (await self._session.connection()).execute(query)
+        return await (await self._session.connection()).execute(query, values)
 
 
 def _matching(owner_id: UUID, search: str, phase: str) -> SelectOfScalar[Environment]:
-    return select(Environment).where(*_conditions(owner_id, search, phase))
+    query = select(Environment).where(*_conditions(owner_id, phase))
+    return query.where(_found(search)) if search else query
 
 
-def _conditions(owner_id: UUID, search: str, phase: str) -> list[ColumnElement[bool]]:
-    conditions = [col(Environment.owner_id) == owner_id, col(Environment.gone_at).is_(None)]
+@lru_cache(maxsize=16)
+def _listing(phase: str, goes_on: bool) -> Select[Any]:
+    """A list of ``owner``'s, of ``rows``, made once: putting it together costs as much as asking it."""
+    conditions = _conditions(bindparam("owner", type_=Uuid()), phase)
+    if goes_on:
+        conditions.append(col(Environment.id) < bindparam("before", type_=Uuid()))
+    query: Select[Any] = select_columns(*_LISTED).where(*conditions)
+    return query.order_by(col(Environment.id).desc()).limit(bindparam("rows", type_=Integer()))
+
+
+def _conditions(owner: UUID | BindParameter[UUID], phase: str) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [col(Environment.owner_id) == owner, col(Environment.gone_at).is_(None)]
     if phase in PHASE_FILTERS:
         conditions.append(col(Environment.phase).in_([p.value for p in PHASE_FILTERS[phase]]))
-    if search:
-        conditions.append(
-            or_(
-                col(Environment.name).icontains(search, autoescape=True),
-                col(Environment.application_id).icontains(search, autoescape=True),
-            )
-        )
     return conditions
+
+
+def _found(search: str) -> ColumnElement[bool]:
+    return or_(
+        col(Environment.name).icontains(search, autoescape=True),
+        col(Environment.application_id).icontains(search, autoescape=True),
+    )
 
 
 def _sorted(query: SelectOfScalar[Environment], sort: str) -> SelectOfScalar[Environment]:

@@ -151,4 +151,5 @@ def prepare(engine: Engine) -> None:
     def on_begin(connection: Connection) -> None:
         mode = connection.get_execution_options().get("cmb_begin", "DEFERRED")
         raw: Any = connection.connection.dbapi_connection
-        raw.begin_with(f"BEGIN {mode}")
+        # Without a mode each statement stands for itself.
+        raw.begin_with(f"BEGIN {mode}" if mode else "")

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cmbcluster import __version__
 from cmbcluster.http import exports, providers, signing, tokens
@@ -96,8 +97,29 @@ def _guarded(way: Way) -> Endpoint:
 
 
 def build_routes() -> Starlette:
-    """Our routes as an application; the Reflex application is mounted below it."""
+    """Our routes as an application."""
     # The API has a table of its own, and goes before the ways that catch what is left.
     routes: list[BaseRoute] = [Mount(BASE, build_api(), name="api")]
     routes += [Route(way.path, _guarded(way), methods=[way.method], name=f"{way.method} {way.path}") for way in WAYS]
     return Starlette(routes=routes, exception_handlers=HANDLERS)
+
+
+class OwnRoutesFirst:
+    """Our routes and the pages' application side by side, so that neither goes through the other.
+
+    A request belongs to our routes by the first word of its path, whether or not one of them fits.
+    """
+
+    def __init__(self, pages: ASGIApp) -> None:
+        self._pages = pages
+        self._routes = build_routes()
+        self._words = frozenset(_first_word(way.path) for way in WAYS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        own = scope["type"] == "http" and _first_word(scope["path"]) in self._words
+        await (self._routes if own else self._pages)(scope, receive, send)
+
+
+def _first_word(path: str) -> str:
+    return path.removeprefix("/").partition("/")[0]

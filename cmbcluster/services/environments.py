@@ -93,7 +93,7 @@ class EnvironmentService:
         owner_id = actor.require(Scope.READ)
         limit = max(1, min(limit, PAGE_LIMIT + 1))
         search = _searched(search)
-        async with self._database.reading() as work:
+        async with self._database.glance() as work:
             rows = await work.environments.before(owner_id, before, search=search, phase=phase, limit=limit)
             frame = await self._frame(work, actor)
         return tuple(summary(row, frame) for row in rows)

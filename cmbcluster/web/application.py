@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import reflex as rx
@@ -69,8 +68,8 @@ def refuse_nonsense(app: rx.App) -> None:
     namespace.on_event = on_event  # type: ignore[method-assign]
 
 
-def build_app(transformers: Sequence[Any] = ()) -> rx.App:
-    """The application with every page; ``transformers`` are our own routes and middleware."""
+def build_app() -> rx.App:
+    """The application with every page."""
     app = rx.App(
         stylesheets=["/cmb.css", "/pages.css"],
         html_lang="en",
@@ -79,7 +78,6 @@ def build_app(transformers: Sequence[Any] = ()) -> rx.App:
         extra_app_wraps={(55, "Cmb"): above_pages},
         head_components=_heads(),
         backend_exception_handler=backend_exception,
-        api_transformer=list(transformers) or None,
     )
     app.add_middleware(Guard(say_away), index=0)
     refuse_nonsense(app)

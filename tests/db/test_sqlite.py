@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlmodel import col, select
 
-from cmbcluster.db.database import Database, KeyTaken
+from cmbcluster.db.database import Database, KeyTaken, Work
 from cmbcluster.db.models import User
 
 
@@ -111,3 +113,23 @@ async def test_rows_counts_and_errors_are_those_of_sqlite(database: Database) ->
         assert sorted(returned.scalars()) == ["ada", "elena"]
         with pytest.raises(Exception, match="no such table: missing"):
             await connection.execute(text("SELECT * FROM missing"))
+
+
+async def test_a_glance_begins_no_transaction_and_reading_does(database: Database) -> None:
+    user_id = await _add(database, "ada")
+
+    async def named(name: str) -> None:
+        async with database.transaction() as work:
+            user = await work.users.lock(user_id)
+            assert user is not None
+            user.name = name
+
+    async def seen_twice(opened: AbstractAsyncContextManager[Work]) -> tuple[str, str]:
+        query = select(col(User.name)).where(User.id == user_id)
+        async with opened as work:
+            before = (await work._session.exec(query)).one()
+            await named(before + "!")
+            return before, (await work._session.exec(query)).one()
+
+    assert await seen_twice(database.reading()) == ("0", "0")
+    assert await seen_twice(database.glance()) == ("0!", "0!!")

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
 from cmbcluster.http.api.table import API_WAYS, BASE
-from cmbcluster.http.routes import WAYS
+from cmbcluster.http.routes import WAYS, OwnRoutesFirst
 
 ROOT = Path(__file__).parents[2]
 # What the framework adds and why it may stay: two answers without content, and the socket
@@ -20,6 +23,7 @@ OF_THE_FRAMEWORK = {("/ping", "GET"), ("/_health", "GET"), ("/_event", "")}
 WALK = """
 import json
 from cmbcluster.cmbcluster import app
+from cmbcluster.http.routes import build_routes
 
 def walk(place, before=""):
     for route in getattr(place, "routes", None) or []:
@@ -30,7 +34,7 @@ def walk(place, before=""):
 top = app()
 while not hasattr(top, "routes"):
     top = top.app
-print("ROUTES", json.dumps(list(walk(top))))
+print("ROUTES", json.dumps([list(walk(build_routes())), list(walk(top))]))
 """
 
 
@@ -48,7 +52,45 @@ def test_every_route_of_the_application_is_declared() -> None:
     )
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("ROUTES "))
-    found = {(path, method) for path, method in json.loads(line.removeprefix("ROUTES ")) if method != "HEAD"}
+    ours, framework = (
+        {(path, method) for path, method in each if method != "HEAD"}
+        for each in json.loads(line.removeprefix("ROUTES "))
+    )
     declared = {(way.path, way.method) for way in WAYS} | {(BASE + way.path, way.method) for way in API_WAYS}
-    declared |= OF_THE_FRAMEWORK
-    assert found == declared, f"undeclared: {found - declared}; missing: {declared - found}"
+    assert ours == declared, f"undeclared: {ours - declared}; missing: {declared - ours}"
+    assert framework == OF_THE_FRAMEWORK
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "ours"),
+    [
+        ("http", "/api/v1/openapi.json", True),
+        ("http", "/api/there-is-none", True),
+        ("http", "/healthz", True),
+        ("http", "/auth/there-is-none", True),
+        ("http", "/", False),
+        ("http", "/apiary", False),
+        ("http", "//api/v1/openapi.json", False),
+        ("http", "/ping", False),
+        ("websocket", "/_event", False),
+        ("websocket", "/api/v1/me", False),
+        ("lifespan", "", False),
+    ],
+)
+async def test_a_request_goes_to_our_routes_or_to_the_pages(kind: str, path: str, ours: bool) -> None:
+    reached: list[str] = []
+
+    async def pages(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append(scope["type"])
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            assert message["status"] in (200, 401, 404, 503)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope: Scope = {"type": kind, "headers": [], "query_string": b"", "client": ("127.0.0.1", 1), "state": {}}
+    scope |= {"method": "GET", "path": path, "raw_path": path.encode(), "root_path": "", "server": ("localhost", 80)}
+    await OwnRoutesFirst(pages)(scope, receive, send)
+    assert reached == ([] if ours else [kind])

@@ -1,7 +1,7 @@
 """The web application as it is served: everything that stands in front of a route, over a world of people.
 
 ``Forwarded`` outside ``Shell`` outside ``SessionCookies``, as ``commands/platform.py`` puts
-them together; inside are our own routes and the API mounted below them.
+them together; inside are our own routes with the API; the pages' application stands beside them.
 """
 
 from __future__ import annotations
