@@ -71,6 +71,21 @@ def _public_address(url: str) -> tuple[str, str]:
     return (plain if port in (None, _USUAL_PORTS[parts.scheme]) else f"{plain}:{port}"), host
 
 
+def _redis_address(url: str) -> str:
+    """The address when a client can use it; ValueError, without the password in it, for anything else."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    database = parts.path.strip("/") if usable else ""
+    if not usable or parts.query or parts.fragment or not (database.isdecimal() or not database):
+        raise ValueError(
+            "This is no address of a Redis. Write it like redis://:password@host:6379/0, or rediss:// over TLS."
+        )
+    return url
+
+
 class Settings(BaseSettings):
     """All settings, with the defaults of the embedded platform."""
 
@@ -130,6 +145,11 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="SQLAlchemy address of the database; empty means SQLite in the data folder."
     )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Address of the Redis that replicas share, such as redis://:password@host:6379/0, or rediss:// "
+        "over TLS; empty keeps rings, counts and page states in this process.",
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="Log lines: colours on a terminal, else JSON, one line an event."
     )
@@ -183,6 +203,11 @@ class Settings(BaseSettings):
             return value
         host, port = info.data["host"], info.data["port"]
         return f"http://{host}" if port == _USUAL_PORTS["http"] else f"http://{host}:{port}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is None else SecretStr(_redis_address(value.get_secret_value()))
 
     @field_validator("google_domains", "admins", mode="before")
     @classmethod
