@@ -120,7 +120,8 @@ class Platform:
 
 def _web_application(frontend: Frontend, settings: Settings) -> ASGIApp:
     """The Reflex application over the built pages, inside our own shell."""
-    os.environ.update(frontend.environment())
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
+    os.environ.update(frontend.environment(redis_url))
     root = str(project_root())
     if root not in sys.path:
         sys.path.insert(0, root)
