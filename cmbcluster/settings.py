@@ -168,6 +168,15 @@ class Settings(BaseSettings):
     api_requests_per_minute: int = Field(
         600, ge=1, le=10_000_000, description="How often one person may ask the API within a minute."
     )
+    sockets_per_minute: int = Field(
+        600, ge=1, le=1_000_000, description="How often one address may open a page's socket within a minute."
+    )
+    sockets_of_address_at_once: int = Field(
+        200, ge=1, le=100_000, description="Sockets of pages that one address may hold open, in each replica."
+    )
+    sockets_of_session_at_once: int = Field(
+        40, ge=1, le=10_000, description="Sockets of pages that one sign-in may hold open, in each replica."
+    )
     gate_code_seconds: int = Field(60, ge=5, le=300, description="Life of the one-time code that opens an environment.")
     environment_cookie_seconds: int = Field(
         43200, ge=300, description="Longest life of the cookie of one environment's own host."

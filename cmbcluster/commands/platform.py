@@ -30,6 +30,7 @@ from cmbcluster.http.forwarded import Forwarded
 from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy, script_hashes
 from cmbcluster.http.session_cookie import SessionCookies
+from cmbcluster.http.sockets import SocketsOfNetworks, SocketsOfSessions
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import close_parts, open_parts, parts
 
@@ -129,7 +130,8 @@ def _web_application(frontend: Frontend, settings: Settings) -> ASGIApp:
     reflex_application: ASGIApp = module.app()
     _take_over_logging()
     policy = content_security_policy(settings.public_url, script_hashes(frontend.client))
-    shell = Shell(SessionCookies(reflex_application, settings), settings.public_url, policy)
+    known = SessionCookies(SocketsOfSessions(reflex_application, settings), settings)
+    shell = Shell(SocketsOfNetworks(known, settings), settings.public_url, policy)
     return Forwarded(shell, settings)
 
 

@@ -32,6 +32,7 @@ class Limited(StrEnum):
     CALLBACK = "callback"  # an address
     WRONG_TOKEN = "wrong_token"  # noqa: S105 - an address that presents tokens that open nothing
     REPORT = "report"  # an address, whose pages say that they failed
+    SOCKET = "socket"  # an address that opens pages
     OPEN = "open"  # a session
     LAUNCH = "launch"  # a person
     MAKE_TOKEN = "make_token"  # noqa: S105 - a person
@@ -39,7 +40,7 @@ class Limited(StrEnum):
     SHARE = "share"  # a person
 
 
-_BY_ADDRESS = frozenset({Limited.SIGN_IN, Limited.CALLBACK, Limited.WRONG_TOKEN, Limited.REPORT})
+_BY_ADDRESS = frozenset({Limited.SIGN_IN, Limited.CALLBACK, Limited.WRONG_TOKEN, Limited.REPORT, Limited.SOCKET})
 _RATES: dict[Limited, str] = {
     Limited.CALLBACK: "60/minute",
     Limited.WRONG_TOKEN: "30/minute",
@@ -67,6 +68,7 @@ class RateService:
         self._ask_at: float | None = None  # monotonic seconds; None while the store answers
         rates = _RATES | {
             Limited.SIGN_IN: f"{settings.sign_ins_per_minute}/minute",
+            Limited.SOCKET: f"{settings.sockets_per_minute}/minute",
             Limited.API: f"{settings.api_requests_per_minute}/minute",
         }
         self._rates: dict[Limited, list[RateLimitItem]] = {what: parse_many(text) for what, text in rates.items()}
@@ -75,7 +77,7 @@ class RateService:
         """Count one more; raises TooManyRequests, with the time to wait, when it is one too many."""
         who = str(actor.session_id or actor.user_id or actor.address)
         if what in _BY_ADDRESS:
-            who = _network(actor.address)
+            who = network_of(actor.address)
         elif what in (Limited.LAUNCH, Limited.MAKE_TOKEN, Limited.API, Limited.SHARE):
             who = str(actor.user_id or actor.address)
         for rate in self._rates[what]:
@@ -125,7 +127,7 @@ def _alone(rate: RateLimitItem) -> RateLimitItem:
     return type(rate)(max(1, rate.amount // ALONE_SHARE), rate.multiples, rate.namespace)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Whose address it is: of IPv6, everybody has a whole network of them."""
     try:
         parsed = ipaddress.ip_address(address)
