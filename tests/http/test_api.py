@@ -249,6 +249,22 @@ async def test_waiting_and_following_end_with_the_token(site: Site, monkeypatch:
     assert all(set(json.loads(line)) == {"at", "text", "offset"} for line in lines)
 
 
+async def test_a_token_that_rests_says_how_to_wake_it(site: Site) -> None:
+    headers = await site.token()
+    settings = site.platform.parts.settings
+    object.__setattr__(settings, "identity", "oidc")
+    assert (await site.client.get(f"{BASE}/me", headers=headers)).status_code == 200
+    site.platform.advance(settings.sign_in_again_seconds + 1)
+    # It is no guess, so it is not counted like one.
+    for _ in range(40):
+        answer = await site.client.get(f"{BASE}/me", headers=headers)
+    assert answer.status_code == 401
+    assert answer.json()["title"] == "This token rests, since its person has not signed in for a long time."
+    assert answer.json()["detail"] == "Sign in once with a browser; the token works again then."
+    await site.platform.sign_in("elena")
+    assert (await site.client.get(f"{BASE}/me", headers=headers)).status_code == 200
+
+
 @pytest.mark.parametrize("ends", ["ring", "gap"])
 async def test_following_outlives_a_gap_of_the_bus_and_no_disabling(
     site: Site, monkeypatch: pytest.MonkeyPatch, ends: str
