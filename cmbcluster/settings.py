@@ -3,18 +3,16 @@
 Read from the environment (prefix ``CMB_``), then from a ``.env`` file in the working
 directory, then the default. No other module of the platform reads the environment for
 choices of ours; the client of the command line has two of its own.
-This module must never import another of ours but ``errors`` and ``provider_settings``.
+This module must never import another of ours but ``errors``, ``provider_settings`` and ``setting_addresses``.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import platformdirs
 from dotenv import dotenv_values
@@ -24,13 +22,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cmbcluster.errors import StartRefused
 from cmbcluster.provider_settings import ProviderSettings, google
+from cmbcluster.setting_addresses import USUAL_PORTS, is_local, is_loopback, public_address, redis_address
 
 PREFIX = "CMB_"
 ENV_FILE = ".env"
 HOST_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 SESSION_COOKIE = "cmb_session"
 SYSTEM_DATA_DIR = Path("/var/lib/cmbcluster")
-_USUAL_PORTS = {"http": 80, "https": 443}
 # Written with commas, as a person writes them, instead of as JSON.
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -44,31 +42,6 @@ def default_data_dir() -> Path:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return SYSTEM_DATA_DIR
     return Path(platformdirs.user_data_dir("cmbcluster", appauthor=False))
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_local(host: str) -> bool:
-    """Whether a name leads to this machine alone, in every browser."""
-    return host == "localhost" or host.endswith(".localhost") or _is_loopback(host)
-
-
-def _public_address(url: str) -> tuple[str, str]:
-    """The address as browsers write it in ``Origin``, and its host; ValueError for anything else."""
-    try:
-        parts = urlsplit(url.lower())
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        parts, host, port = urlsplit(""), "", None
-    plain = f"{parts.scheme}://{host}"
-    if parts.scheme not in _USUAL_PORTS or not host or url.lower() not in (plain, f"{plain}:{port}"):
-        raise ValueError("CMB_PUBLIC_URL must be scheme and host alone. Write it like https://cmb.example.org.")
-    return (plain if port in (None, _USUAL_PORTS[parts.scheme]) else f"{plain}:{port}"), host
 
 
 class Settings(BaseSettings):
@@ -130,6 +103,11 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="SQLAlchemy address of the database; empty means SQLite in the data folder."
     )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Address of the Redis that replicas share, such as redis://:password@host:6379/0, or rediss:// "
+        "over TLS; empty keeps rings, counts and page states in this process.",
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="Log lines: colours on a terminal, else JSON, one line an event."
     )
@@ -142,11 +120,26 @@ class Settings(BaseSettings):
     session_cache_seconds: float = Field(
         2.0, ge=0, le=10, description="How long an answer about a session may be reused."
     )
+    sign_in_again_seconds: int = Field(
+        2_592_000,
+        ge=0,
+        description="Personal tokens rest when their person has not signed in at a provider for this long, and work "
+        "again after the next sign-in; 0 means never. Test people are exempt.",
+    )
     sign_ins_per_minute: int = Field(
         60, ge=1, le=100_000, description="How often one address may try to sign in within a minute."
     )
     api_requests_per_minute: int = Field(
         600, ge=1, le=10_000_000, description="How often one person may ask the API within a minute."
+    )
+    sockets_per_minute: int = Field(
+        600, ge=1, le=1_000_000, description="How often one address may open a page's socket within a minute."
+    )
+    sockets_of_address_at_once: int = Field(
+        200, ge=1, le=100_000, description="Sockets of pages that one address may hold open, in each replica."
+    )
+    sockets_of_session_at_once: int = Field(
+        40, ge=1, le=10_000, description="Sockets of pages that one sign-in may hold open, in each replica."
     )
     gate_code_seconds: int = Field(60, ge=5, le=300, description="Life of the one-time code that opens an environment.")
     environment_cookie_seconds: int = Field(
@@ -182,7 +175,12 @@ class Settings(BaseSettings):
         if value or not {"host", "port"} <= info.data.keys():
             return value
         host, port = info.data["host"], info.data["port"]
-        return f"http://{host}" if port == _USUAL_PORTS["http"] else f"http://{host}:{port}"
+        return f"http://{host}" if port == USUAL_PORTS["http"] else f"http://{host}:{port}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is None else SecretStr(redis_address(value.get_secret_value()))
 
     @field_validator("google_domains", "admins", mode="before")
     @classmethod
@@ -208,7 +206,7 @@ class Settings(BaseSettings):
         if "identity" not in data and (data.get("google_client_id") or data.get("oidc_providers")):
             data["identity"] = "oidc"
         if url := str(data.get("public_url") or "").strip().rstrip("/"):
-            data["public_url"], host = _public_address(url)
+            data["public_url"], host = public_address(url)
             if data.get("host") not in (None, "", host):
                 raise ValueError("CMB_HOST and CMB_PUBLIC_URL name different hosts. Set only one of them.")
             data["host"] = host
@@ -235,7 +233,7 @@ class Settings(BaseSettings):
                 f"CMB_IDENTITY=development lets anybody in, so it works on loopback only, and CMB_BIND_ADDRESS is "
                 f"{self.bind_address}. Set CMB_BIND_ADDRESS=127.0.0.1."
             )
-        if self.identity == "development" and "public_url" in self.model_fields_set and not _is_local(self.host):
+        if self.identity == "development" and "public_url" in self.model_fields_set and not is_local(self.host):
             raise ValueError(
                 f"CMB_IDENTITY=development lets anybody in, and CMB_PUBLIC_URL says that others come through "
                 f"{self.public_url}. Set a provider, or take CMB_PUBLIC_URL away."
@@ -245,7 +243,7 @@ class Settings(BaseSettings):
     @property
     def on_loopback(self) -> bool:
         """Whether the edge can be reached from this machine alone."""
-        return self.bind_address == "localhost" or _is_loopback(self.bind_address)
+        return self.bind_address == "localhost" or is_loopback(self.bind_address)
 
     @property
     def providers(self) -> tuple[ProviderSettings, ...]:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import delete, update
 from sqlalchemy.engine import CursorResult
-from sqlmodel import col, select
+from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from cmbcluster.db.models import LinkedIdentity, Session, SignInAttempt, User
+from cmbcluster.db.models import ApiToken, LinkedIdentity, Session, SignInAttempt, User
 
 
 class Identities:
@@ -39,6 +39,18 @@ class Identities:
             select(LinkedIdentity)
             .where(LinkedIdentity.user_id == user_id)
             .order_by(col(LinkedIdentity.created_at), col(LinkedIdentity.id))
+        )
+        return tuple(found.all())
+
+    async def of_those_inside(self) -> tuple[tuple[LinkedIdentity, User], ...]:
+        """Every identity of people who have a session or a token that has not ended, or a role to lose; by person."""
+        sessions = select(Session.user_id).where(col(Session.ended_at).is_(None))
+        tokens = select(ApiToken.user_id).where(col(ApiToken.revoked_at).is_(None))
+        found = await self._session.exec(
+            select(LinkedIdentity, User)
+            .join(User, col(User.id) == col(LinkedIdentity.user_id))
+            .where(or_(col(User.id).in_(sessions), col(User.id).in_(tokens), col(User.role) == "admin"))
+            .order_by(col(User.id))
         )
         return tuple(found.all())
 

@@ -104,6 +104,11 @@ class Sessions:
         )
         return tuple(found.all())
 
+    async def last_made(self, user_id: UUID) -> datetime | None:
+        """When the person last signed in."""
+        found = await self._session.exec(select(func.max(Session.created_at)).where(Session.user_id == user_id))
+        return found.one()
+
     async def touch(self, session_id: UUID, now: datetime) -> None:
         """Remember activity; never moves backwards."""
         await self._session.exec(

@@ -58,6 +58,22 @@ def decide(provider: ProviderSettings, admins: Iterable[str], entrant: Entrant) 
     return Decision(True, role, _tier(provider, entrant))
 
 
+def surely_shut_out(provider: ProviderSettings, entrant: Entrant) -> bool:
+    """Whether the rules refuse somebody of whom only the address is known, whatever else may be true of them.
+
+    Claims are not kept, so a rule about claims leaves it open; so does Google's word for an organisation.
+    """
+    allowed = provider.allowed
+    if allowed.claims or (provider.preset == "google" and allowed.domains):
+        return False
+    return bool(_why_not(provider, entrant))
+
+
+def surely_no_admin(provider: ProviderSettings, admins: Iterable[str], entrant: Entrant) -> bool:
+    """Whether no rule makes an admin of somebody of whom only the address is known."""
+    return not provider.roles and not is_listed(entrant.proven_email, admins)
+
+
 def _tier(provider: ProviderSettings, entrant: Entrant) -> Tier | None:
     """The first rule that fits decides; without a fit, it is the free one."""
     if not provider.tiers:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from cmbcluster.bus.port import Bus, Ring
-from cmbcluster.db.database import Database
+from cmbcluster.db.database import Database, Work
 from cmbcluster.db.models import ApiToken, User
 from cmbcluster.domain.actors import Actor, ActorKind, Role, Scope, Tier
 from cmbcluster.domain.naming import clean_label
@@ -47,6 +47,7 @@ class MadeToken:
 class _Answer:
     actor: Actor | None
     until: float  # monotonic seconds
+    rests: bool = False
 
 
 @records_denials
@@ -121,25 +122,43 @@ class ApiTokenService:
 
         ``touch`` false: a look that is not a use, such as a connection's own re-check.
         """
+        return (await self._answer(secret, touch=touch)).actor
+
+    async def rests(self, secret: str) -> bool:
+        """Whether a token opens nothing only because its person has not signed in for too long."""
+        return (await self._answer(secret, touch=False)).rests
+
+    async def _answer(self, secret: str, *, touch: bool) -> _Answer:
         if not looks_right(secret):
-            return None
+            return _Answer(None, 0)
         key = sha256_hex(secret)
         known = self._answers.get(key)
         if known is not None and known.until > time.monotonic():
-            return known.actor
+            return known
         changes = self._changes
         async with self._database.reading() as work:
             found = await work.api_tokens.by_hash(key)
             now = await work.now()
-        actor = _actor(*found) if found is not None and _works(*found, now) else None
+            works = found is not None and _works(*found, now)
+            rests = works and found is not None and await self._rests(work, found[1], now)
+        actor = _actor(*found) if found is not None and works and not rests else None
         if found is not None and actor is not None and touch:
             await self._touch(found[0], now)
+        answer = _Answer(actor, time.monotonic() + self._settings.session_cache_seconds, rests)
         # Not after a change meanwhile: what was read may be older than the change.
         if changes == self._changes:
             if len(self._answers) >= CACHE_LIMIT:
                 self._answers.clear()
-            self._answers[key] = _Answer(actor, time.monotonic() + self._settings.session_cache_seconds)
-        return actor
+            self._answers[key] = answer
+        return answer
+
+    async def _rests(self, work: Work, user: User, now: datetime) -> bool:
+        """Whether no provider has vouched for the person for too long. Nobody ever vouches for test people."""
+        longest_seconds = self._settings.sign_in_again_seconds
+        if not longest_seconds or self._settings.identity == "development":
+            return False
+        last = await work.sessions.last_made(user.id)
+        return last is None or now - last > timedelta(seconds=longest_seconds)
 
     def forget_answers(self) -> None:
         """Drop every reused answer; called when the bus says sessions or tokens changed."""

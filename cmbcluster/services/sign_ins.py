@@ -12,14 +12,15 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import groupby
 from uuid import UUID
 
 import structlog
 
 from cmbcluster.db.database import Database, KeyTaken
-from cmbcluster.db.models import SignInAttempt
-from cmbcluster.domain.actors import SYSTEM, Actor, Tier
-from cmbcluster.domain.admission import Decision, Entrant, decide
+from cmbcluster.db.models import LinkedIdentity, SignInAttempt, User
+from cmbcluster.domain.actors import SYSTEM, Actor, Role, Tier
+from cmbcluster.domain.admission import Decision, Entrant, decide, surely_no_admin, surely_shut_out
 from cmbcluster.domain.views import IdentityView
 from cmbcluster.errors import Conflict, Forbidden, NotFound, SignInFailed
 from cmbcluster.identity.port import DEVELOPMENT, Identity, Provider, SignedIn, Ticket
@@ -89,10 +90,11 @@ class SignInService:
         return self._identity.providers()
 
     async def shut_old_ways(self, actor: Actor) -> int:
-        """End sessions and tokens of people whom nobody of the settings vouches for any more; how many sessions.
+        """End what people hold whom the settings do not let in any more; how many sessions.
 
         Else the test people of yesterday, who need no password, would stay in a platform that
-        has been opened to the world since.
+        has been opened to the world since, and whoever was taken off a list would stay until
+        their next sign-in.
         """
         actor.require_system()
         known = self._rules.keys() if self._settings.identity == "oidc" else {DEVELOPMENT}
@@ -101,10 +103,45 @@ class SignInService:
             ended = await work.identities.end_sessions_of_others(tuple(known), now)
             # What scripts hold of these people opens no more than their browsers do.
             await work.api_tokens.revoke_of_others(tuple(known), now)
+        if self._settings.identity == "oidc":
+            ended += await self._recheck()
         if ended:
             self._sessions.forget_answers()
-            logger.warning("sessions ended, since their way to sign in is not set any more", sessions=ended)
+            logger.warning("sessions ended, since the settings do not admit these people any more", sessions=ended)
         return ended
+
+    async def _recheck(self) -> int:
+        """Apply the rules of today to what is kept of people; returns how many sessions ended.
+
+        Claims are not kept, so a rule about them is applied at the next sign-in only.
+        """
+        async with self._database.reading() as work:
+            rows = await work.identities.of_those_inside()
+        ended, admins = 0, self._settings.admins
+        for user, identities in groupby(rows, key=lambda row: row[1]):
+            ways = [
+                (rules, _kept_entrant(identity, user))
+                for identity, _ in identities
+                if (rules := self._rules.get(identity.provider)) is not None
+            ]
+            if not ways:
+                continue
+            if all(surely_shut_out(*way) for way in ways):
+                ended += await self._end(user.id, ways[0][0].id, alone=True)
+            elif user.role == Role.ADMIN and all(surely_no_admin(way[0], admins, way[1]) for way in ways):
+                ended += await self._demote(user.id)
+        return ended
+
+    async def _demote(self, user_id: UUID) -> int:
+        """Take the role of an admin from somebody who has it by no rule any more; returns how many sessions ended."""
+        async with self._database.transaction() as work:
+            user = await work.users.lock(user_id)
+            if user is None or user.role != Role.ADMIN or user.role_granted:
+                return 0
+            user.role = Role.USER.value
+            detail = "Role is user now, by the settings"
+            note_activity(work, SYSTEM, "rights_changed", await work.now(), owner_id=user.id, detail=detail)
+        return await self._sessions.end_all_of(SYSTEM, user_id)
 
     async def begin(self, provider_id: str, *, browser_key: str, next_path: str) -> Begun:
         """Begin a sign-in; raises NotFound for an unknown provider, or IdentityUnavailable."""
@@ -243,16 +280,20 @@ class SignInService:
 
         Somebody with a second way in keeps their tokens; their sessions end, and they come back by it.
         """
-        async with self._database.transaction() as work:
+        async with self._database.reading() as work:
             found = await work.identities.person(provider_id, subject)
-            if found is None:
-                return
-            user, now = found[1], await work.now()
-            if len(await work.identities.of(user.id)) == 1:
-                await work.api_tokens.revoke_all_of(user.id, now)
+            alone = found is not None and len(await work.identities.of(found[1].id)) == 1
+        if found is not None:
+            await self._end(found[1].id, provider_id, alone=alone)
+
+    async def _end(self, user_id: UUID, provider_id: str, *, alone: bool) -> int:
+        """End somebody's sessions, and tokens where there is no other way in; returns how many sessions."""
+        async with self._database.transaction() as work:
+            now = await work.now()
+            revoked = await work.api_tokens.revoke_all_of(user_id, now) if alone else ()
             detail = f"Not admitted any more by the rules for {provider_id}"
-            note_activity(work, SYSTEM, "rights_changed", now, owner_id=user.id, detail=detail)
-        await self._sessions.end_all_of(SYSTEM, user.id)
+            note_activity(work, SYSTEM, "rights_changed", now, owner_id=user_id, detail=detail)
+        return await self._sessions.end_all_of(SYSTEM, user_id, revoked)
 
     def _who_to_ask(self, rules: ProviderSettings, entrant: Entrant) -> tuple[str, str]:
         account = f"{entrant.email} at {rules.name}" if entrant.email else f"Your account at {rules.name}"
@@ -268,6 +309,12 @@ class SignInService:
 
         redirect_uri = f"{self._settings.public_url}/auth/{provider_id}/callback"
         return Ticket(state, derived("nonce"), derived("verifier"), redirect_uri)
+
+
+def _kept_entrant(identity: LinkedIdentity, user: User) -> Entrant:
+    """Somebody as they are kept. Whether the address of a linked identity was verified is not, so it may have been."""
+    first = (user.provider, user.subject) == (identity.provider, identity.subject)
+    return Entrant(identity.subject, identity.email, user.email_verified if first else True)
 
 
 def _signed_in(rules: ProviderSettings, entrant: Entrant, decision: Decision) -> SignedIn:

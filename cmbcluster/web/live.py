@@ -123,8 +123,12 @@ class Watch:
         return self._absent < 2
 
     def holds(self) -> bool:
-        """Whether the state still belongs to who asked; checked under its lock before showing."""
-        same_socket = _socket_of(self._client) in (self._socket, None)
+        """Whether the state still belongs to who asked; checked under its lock before showing.
+
+        A tab without a socket here may have one in another replica by now, which shows what is
+        put into the state to whoever holds it. A tab that comes back looks anew by itself.
+        """
+        same_socket = _socket_of(self._client) == self._socket
         return not self._replaced.done() and same_socket and session_token(self.state) == self._token
 
     def close(self) -> None:

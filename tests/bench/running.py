@@ -57,6 +57,7 @@ def up(data: Path, port: int = 0) -> Iterator[Up]:
     surroundings = {name: value for name, value in os.environ.items() if not name.upper().startswith("CMB_")}
     surroundings |= {"CMB_DATA_DIR": str(data), "CMB_PORT": str(port), "PYTHONPATH": str(ROOT)}
     # All people of a benchmark come from one address.
+    surroundings |= {"CMB_SOCKETS_PER_MINUTE": "1000000", "CMB_SOCKETS_OF_ADDRESS_AT_ONCE": "100000"}
     surroundings |= {"CMB_SIGN_INS_PER_MINUTE": "100000", "CMB_API_REQUESTS_PER_MINUTE": "10000000"}
     data.mkdir(exist_ok=True)
     log = data / "up-output.txt"

@@ -65,7 +65,7 @@ class Asking:
 
     async def _send(self, case: Any) -> httpx.Response:
         # So many at once are refused elsewhere; here each is to be answered.
-        await self.platform.parts.rates._window.storage.reset()
+        await self.platform.parts.rates._here.storage.reset()
         if not (await self.platform.parts.environments.page(self.ravi, search="planck")).total:
             await self.platform.running(self.ravi, "planck")
         if case.path.endswith("/wait") and "timeout_seconds" in (case.query or {}):

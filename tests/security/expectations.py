@@ -151,6 +151,7 @@ WITHOUT_ACTOR: dict[str, str] = {
     "sessions.saw": "notes that the person of a session did something; only the gate calls it",
     "sessions.forget_answers": "drops what was remembered; changes nothing that is kept",
     "api_tokens.find": "turns a token into the actor",
+    "api_tokens.rests": "says of a token why it opens nothing, to whoever holds it",
     "api_tokens.forget_answers": "drops what was remembered; changes nothing that is kept",
     "sign_ins.providers": "what the front page offers to everybody",
     "sign_ins.begin": "nobody is signed in yet",

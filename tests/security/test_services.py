@@ -100,7 +100,7 @@ async def outcome(line: Line, parts: Parts, actor: Actor, things: Things) -> tup
 
 async def forgive_rates(world: World) -> None:
     """Nobody has asked for anything yet."""
-    await world.platform.parts.rates._window.storage.reset()
+    await world.platform.parts.rates._here.storage.reset()
 
 
 @pytest.mark.parametrize("name", LINES)

@@ -277,6 +277,6 @@ async def test_tokens_of_people_nobody_vouches_for_any_more_are_revoked(
     assert await sign_ins.shut_old_ways(SYSTEM) == 0
     assert await platform.parts.api_tokens.find(made.secret) is not None
     # Yesterday's test people, in a platform that asks a provider now.
-    monkeypatch.setattr(sign_ins, "_settings", SimpleNamespace(identity="oidc"))
+    monkeypatch.setattr(sign_ins, "_settings", SimpleNamespace(identity="oidc", admins=()))
     assert await sign_ins.shut_old_ways(SYSTEM) == 1
     assert await platform.parts.api_tokens.find(made.secret) is None

@@ -110,6 +110,7 @@ BEFORE_AN_ACTOR = {
     "sign_ins.take",
     "sign_ins.finish",
     "api_tokens.find",
+    "api_tokens.rests",
     "api_tokens.forget_answers",
     "access.redeem",
     "access.authorize",

@@ -128,6 +128,23 @@ async def test_another_socket_with_the_tabs_token_is_shown_nothing(
     assert page.shown == [1]
 
 
+async def test_a_tab_that_is_away_is_shown_nothing_until_it_looks_anew(
+    tab: Any, stage: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket may be in another replica by now, and not be its own."""
+    sockets: dict[str, str | None] = {"now": "hers"}
+    monkeypatch.setattr(live, "_socket_of", lambda _token: sockets["now"])
+    page, root = Counting(), tab("elena")
+    async with followed(root, page) as task:
+        await until(lambda: page.shown == [1])
+        sockets["now"] = None
+        await stage.ring(await actor_of(root))
+        await until(lambda: page.looks == 2)
+        await asyncio.sleep(0.05)
+        assert page.shown == [1]
+        assert not task.done()
+
+
 async def test_services_that_fail_leave_what_was_there(tab: Any, stage: Platform) -> None:
     from cmbcluster.errors import DatabaseUnavailable
 

@@ -27,6 +27,10 @@ NOT_VALID = (
     "This token is not valid: it is revoked, expired or mistyped.",
     "Make a new one in Settings, under Tokens.",
 )
+RESTS = (
+    "This token rests, since its person has not signed in for a long time.",
+    "Sign in once with a browser; the token works again then.",
+)
 
 Item = TypeVar("Item")
 
@@ -51,6 +55,8 @@ async def find_caller(request: Request) -> Actor:
     if not shows_token(request):
         return await actor_of(request)
     actor = await parts().api_tokens.find(_secret_of(request))
+    if actor is None and await parts().api_tokens.rests(_secret_of(request)):
+        raise NotSignedIn(*RESTS)
     if actor is None:
         await parts().rates.check(visitor(request), Limited.WRONG_TOKEN)
         raise NotSignedIn(*NOT_VALID)
