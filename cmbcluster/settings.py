@@ -3,7 +3,8 @@
 Read from the environment (prefix ``CMB_``), then from a ``.env`` file in the working
 directory, then the default. No other module of the platform reads the environment for
 choices of ours; the client of the command line has two of its own.
-This module must never import another of ours but ``errors`` and ``provider_settings``.
+This module must never import another of ours but ``errors``, ``provider_settings`` and
+``role_settings``.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import platformdirs
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from cmbcluster.errors import StartRefused
 from cmbcluster.provider_settings import ProviderSettings, google
+from cmbcluster.role_settings import RoleSettings
 
 PREFIX = "CMB_"
 ENV_FILE = ".env"
@@ -71,7 +73,7 @@ def _public_address(url: str) -> tuple[str, str]:
     return (plain if port in (None, _USUAL_PORTS[parts.scheme]) else f"{plain}:{port}"), host
 
 
-class Settings(BaseSettings):
+class Settings(RoleSettings):
     """All settings, with the defaults of the embedded platform."""
 
     model_config = SettingsConfigDict(
@@ -333,6 +335,12 @@ class SettingLine:
     description: str
 
 
+def _fields() -> list[str]:
+    """Names of all settings; what only separate roles need comes last."""
+    inherited = list(RoleSettings.model_fields)
+    return [*(name for name in Settings.model_fields if name not in inherited), *inherited]
+
+
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "********"
@@ -344,11 +352,12 @@ def _shown(value: object) -> str:
 
 
 def setting_lines(settings: Settings) -> tuple[SettingLine, ...]:
-    """Every setting in force with where its value came from, in the order of the class."""
+    """Every setting in force with where its value came from, in the order of the example file."""
     in_environment = {name.upper() for name in os.environ}
     in_file = {name.upper() for name, value in dotenv_values(ENV_FILE).items() if value is not None}
     lines = []
-    for field, info in Settings.model_fields.items():
+    for field in _fields():
+        info = Settings.model_fields[field]
         name = PREFIX + field.upper()
         source: Literal["default", "file", "environment", "derived"] = "default"
         if name in in_environment:
@@ -368,7 +377,8 @@ def example_file() -> str:
         "# Every setting of CMBCluster with its default. Written by `cmbcluster settings --example`;",
         "# copy to .env and take the # away from what you change. The environment goes before this file.",
     ]
-    for field, info in Settings.model_fields.items():
+    for field in _fields():
+        info = Settings.model_fields[field]
         computed = info.default_factory is not None
         value = "" if computed else _shown(info.default)
         note = " Default: the user data folder of this platform." if field == "data_dir" else ""

@@ -127,32 +127,79 @@ def _identity(settings: Settings) -> Identity:
     return OidcIdentity(settings)
 
 
-async def open_parts(settings: Settings) -> Parts:
+async def open_parts(settings: Settings, *, prepare: bool = True) -> Parts:
     """Open everything that the settings ask for; ``close_parts`` closes it.
 
-    Raises StartRefused when this machine cannot give what is asked.
+    ``prepare`` brings schema and catalogue up to date first, which one process does where
+    there are several. Raises StartRefused when this machine cannot give what is asked.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     runtime = LocalRuntime(settings)
     await runtime.open()
     resolver = UvResolver(settings)
-    made = await _open_services(settings, runtime, runtime, resolver)
+    made = await _open_services(settings, runtime, runtime, resolver, prepare=prepare)
     set_parts(made)
-    _closing.append(asyncio.create_task(_forget_on_rings(made), name="forget cached answers"))
+    _closing.append(
+        asyncio.create_task(
+            _forget_on_rings(made.bus, made.sessions, made.api_tokens, made.access), name="forget cached answers"
+        )
+    )
     return made
 
 
-async def _open_services(settings: Settings, runtime: Runtime, insight: Insight, resolver: Resolver) -> Parts:
+async def _open_services(
+    settings: Settings, runtime: Runtime, insight: Insight, resolver: Resolver, *, prepare: bool
+) -> Parts:
     if settings.database_url is None:
         # Only we may read who signed in and what they did; SQLite's other files follow this one's mode.
         await asyncio.to_thread((settings.data_dir / "cmbcluster.db").touch, 0o600)
     database = Database(settings.sqlalchemy_url)
-    await database.migrate()
+    if prepare:
+        await database.migrate()
     keyring = await asyncio.to_thread(Keyring.of_file, keyring_path(settings))
     made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, keyring)
-    await made.catalogue.seed(SYSTEM, load_seed())
+    if prepare:
+        await made.catalogue.seed(SYSTEM, load_seed())
     await made.sign_ins.shut_old_ways(SYSTEM)
     return made
+
+
+@asynccontextmanager
+async def open_bus(_settings: Settings) -> AsyncIterator[Bus]:
+    """The bus of this process."""
+    yield MemoryBus()
+
+
+async def prepare_database(settings: Settings) -> None:
+    """Bring schema and catalogue up to date, for processes that come after this one."""
+    database = Database(settings.sqlalchemy_url)
+    try:
+        await database.migrate()
+        await CatalogueService(database).seed(SYSTEM, load_seed())
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def access_alone(settings: Settings) -> AsyncIterator[AccessService]:
+    """What the gate asks, without a runtime; the schema must be there."""
+    database = Database(settings.sqlalchemy_url)
+    keyring = await asyncio.to_thread(Keyring.of_file, keyring_path(settings))
+    try:
+        async with open_bus(settings) as bus:
+            sessions = SessionService(database, bus, settings, keyring)
+            api_tokens = ApiTokenService(database, bus, settings, RateService(settings))
+            access = AccessService(database, bus, settings, sessions, api_tokens, keyring)
+            forgetting = asyncio.create_task(
+                _forget_on_rings(bus, sessions, api_tokens, access), name="forget cached answers"
+            )
+            try:
+                yield access
+            finally:
+                forgetting.cancel()
+                await asyncio.gather(forgetting, return_exceptions=True)
+    finally:
+        await database.close()
 
 
 @asynccontextmanager
@@ -221,19 +268,21 @@ def local_builds(settings: Settings) -> LocalBuilds:
     return LocalBuilds(settings)
 
 
-async def _forget_on_rings(made: Parts) -> None:
+async def _forget_on_rings(
+    bus: Bus, sessions: SessionService, api_tokens: ApiTokenService, access: AccessService
+) -> None:
     """Drop cached answers as soon as a session or an environment changes, on any replica."""
-    async with made.bus.subscribe("sessions", "gate") as rings:
+    async with bus.subscribe("sessions", "gate") as rings:
         async for ring in rings:
             if ring.topic == "sessions":
-                made.sessions.forget_answers()
-                made.api_tokens.forget_answers()
-            made.access.forget_passes()
+                sessions.forget_answers()
+                api_tokens.forget_answers()
+            access.forget_passes()
 
 
 def keyring_path(settings: Settings) -> Path:
     """The file of the keys that sign sessions' and environments' tokens."""
-    return settings.data_dir / "keys" / "tokens.json"
+    return settings.signing_keys_file or settings.data_dir / "keys" / "tokens.json"
 
 
 def rotate_token_keys(settings: Settings) -> int:

@@ -66,7 +66,7 @@ async def _up(settings: Settings, console: Console, since: float) -> int:
             return FORCED
         raise
     _greet(settings, console, time.monotonic() - since)
-    _settle_memory()
+    settle_memory()
     await told_to_stop.wait()
     console.print()
     say("Stopping. Ctrl-C again ends at once and leaves environments running.")
@@ -75,7 +75,7 @@ async def _up(settings: Settings, console: Console, since: float) -> int:
     return 0
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Give back what only the start needed: a platform that idles should be small."""
     gc.collect()
     gc.freeze()
