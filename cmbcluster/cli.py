@@ -183,11 +183,23 @@ def enable(email: Annotated[str, typer.Argument(help="E-mail address of somebody
 
 
 @admin.command(name="rotate-keys")
-def rotate_keys() -> None:
-    """Sign sessions with a new key from the next start on; nobody is signed out."""
+def rotate_keys(
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print the file with a new key, for a Secret, and write nothing.")
+    ] = False,
+) -> None:
+    """Sign sessions with a new key; nobody is signed out."""
     from cmbcluster.commands.admin import rotate_keys as renew
 
-    renew()
+    renew(only_print=only_print)
+
+
+@admin.command(name="make-keys")
+def make_keys() -> None:
+    """Print a new file of keys that sign sessions, for a Secret that all replicas mount."""
+    from cmbcluster.commands.admin import make_keys as make
+
+    make()
 
 
 typed.add_to(app)

@@ -6,7 +6,6 @@ This module must never import another of ours.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -55,9 +54,4 @@ class RoleSettings(BaseSettings):
     gate_upstream: Address = Field("127.0.0.1:8202", description="Where the role edge finds the role gate.")
     drain_seconds: int = Field(
         20, ge=0, le=3600, description="How long a role that is told to end lets what is under way finish."
-    )
-    signing_keys_file: Path | None = Field(
-        None,
-        description="File of the keys that sign sessions, the same for every replica; empty means one in the data "
-        "folder. docs/kubernetes.md says how it is renewed.",
     )

@@ -3,8 +3,7 @@
 Read from the environment (prefix ``CMB_``), then from a ``.env`` file in the working
 directory, then the default. No other module of the platform reads the environment for
 choices of ours; the client of the command line has two of its own.
-This module must never import another of ours but ``errors``, ``provider_settings`` and
-``role_settings``.
+This module must never import another of ours but ``errors`` and those of single parts' settings.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from cmbcluster.database_settings import SQLITE, sqlalchemy_address
 from cmbcluster.errors import StartRefused
 from cmbcluster.provider_settings import ProviderSettings, google
 from cmbcluster.role_settings import RoleSettings
@@ -130,7 +130,20 @@ class Settings(RoleSettings):
     contact: str = Field("", description="Who somebody should ask that may not enter: a name, an address, or both.")
     runtime: Literal["local"] = Field("local", description="What runs environments: processes of this machine.")
     database_url: SecretStr | None = Field(
-        None, description="SQLAlchemy address of the database; empty means SQLite in the data folder."
+        None,
+        description="Address of a PostgreSQL database, such as "
+        "postgresql://user:password@host/database?sslmode=require; empty means SQLite in the data folder.",
+    )
+    database_connections_at_once: int = Field(
+        20, ge=2, le=500, description="Connections to PostgreSQL that one process opens at most."
+    )
+    database_wait_seconds: float = Field(
+        5.0, ge=0.1, le=60, description="Longest wait for a free connection to PostgreSQL, and for a new one."
+    )
+    token_keys_file: Path | None = Field(
+        None,
+        description="File of the keys that sign sessions, the same for every replica, such as a mounted Secret; it is "
+        "never written. Empty means one in the data folder, made at the first start.",
     )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="Log lines: colours on a terminal, else JSON, one line an event."
@@ -171,11 +184,16 @@ class Settings(RoleSettings):
     local_builds_at_once: int = Field(2, ge=1, le=16, description="Package builds that run at the same time.")
     build_seconds: int = Field(1800, ge=10, description="A build that takes longer is given up.")
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "token_keys_file")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _absolute(cls, value: Path | None) -> Path | None:
         """One folder has one name: the database's address and the lock are made from it."""
-        return Path(os.path.abspath(value.expanduser()))
+        return None if value is None else Path(os.path.abspath(value.expanduser()))
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_we_know(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(sqlalchemy_address(value.get_secret_value()))
 
     @field_validator("public_url")
     @classmethod
@@ -282,7 +300,7 @@ class Settings(RoleSettings):
         """Address of the database for SQLAlchemy's asyncio engines."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        return f"sqlite+aiosqlite:///{self.data_dir / 'cmbcluster.db'}"
+        return f"{SQLITE}:///{self.data_dir / 'cmbcluster.db'}"
 
     @property
     def run_dir(self) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.bus.port import Bus
 from cmbcluster.catalogue.schema import load_seed
-from cmbcluster.crypto.keyring import Keyring
+from cmbcluster.crypto.keyring import Keyring, new_file
 from cmbcluster.db.database import Database
 from cmbcluster.domain.actors import SYSTEM
 from cmbcluster.identity.development import DevelopmentIdentity
@@ -153,15 +153,23 @@ async def _open_services(
     if settings.database_url is None:
         # Only we may read who signed in and what they did; SQLite's other files follow this one's mode.
         await asyncio.to_thread((settings.data_dir / "cmbcluster.db").touch, 0o600)
-    database = Database(settings.sqlalchemy_url)
+    database = _database(settings)
     if prepare:
         await database.migrate()
-    keyring = await asyncio.to_thread(Keyring.of_file, keyring_path(settings))
+    keyring = await asyncio.to_thread(_keyring, settings)
     made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, keyring)
     if prepare:
         await made.catalogue.seed(SYSTEM, load_seed())
     await made.sign_ins.shut_old_ways(SYSTEM)
     return made
+
+
+def _database(settings: Settings) -> Database:
+    return Database(
+        settings.sqlalchemy_url,
+        connections_at_once=settings.database_connections_at_once,
+        wait_seconds=settings.database_wait_seconds,
+    )
 
 
 @asynccontextmanager
@@ -172,7 +180,7 @@ async def open_bus(_settings: Settings) -> AsyncIterator[Bus]:
 
 async def prepare_database(settings: Settings) -> None:
     """Bring schema and catalogue up to date, for processes that come after this one."""
-    database = Database(settings.sqlalchemy_url)
+    database = _database(settings)
     try:
         await database.migrate()
         await CatalogueService(database).seed(SYSTEM, load_seed())
@@ -183,8 +191,8 @@ async def prepare_database(settings: Settings) -> None:
 @asynccontextmanager
 async def access_alone(settings: Settings) -> AsyncIterator[AccessService]:
     """What the gate asks, without a runtime; the schema must be there."""
-    database = Database(settings.sqlalchemy_url)
-    keyring = await asyncio.to_thread(Keyring.of_file, keyring_path(settings))
+    database = _database(settings)
+    keyring = await asyncio.to_thread(_keyring, settings)
     try:
         async with open_bus(settings) as bus:
             sessions = SessionService(database, bus, settings, keyring)
@@ -206,7 +214,7 @@ async def access_alone(settings: Settings) -> AsyncIterator[AccessService]:
 async def accounts_alone(settings: Settings) -> AsyncIterator[AccountService]:
     """The accounts without a runtime, for commands that must not look after environments."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.sqlalchemy_url)
+    database = _database(settings)
     try:
         await database.migrate()
         yield AccountService(database, MemoryBus())
@@ -282,9 +290,25 @@ async def _forget_on_rings(
 
 def keyring_path(settings: Settings) -> Path:
     """The file of the keys that sign sessions' and environments' tokens."""
-    return settings.signing_keys_file or settings.data_dir / "keys" / "tokens.json"
+    return settings.token_keys_file or settings.data_dir / "keys" / "tokens.json"
+
+
+def _keyring(settings: Settings) -> Keyring:
+    path = keyring_path(settings)
+    # A file that was named is somebody else's to write: replicas that each made one would not know each other's tokens.
+    return Keyring.of_file(path) if settings.token_keys_file is None else Keyring.of_given_file(path)
 
 
 def rotate_token_keys(settings: Settings) -> int:
     """Sign with a new key from now on; returns how many keys still verify. For the operator's terminal."""
-    return Keyring.of_file(keyring_path(settings)).rotate()
+    return _keyring(settings).rotate()
+
+
+def renewed_token_keys(settings: Settings) -> str:
+    """The content of a file with a new key in front of the present ones. For the operator's terminal."""
+    return _keyring(settings).renewed()
+
+
+def new_token_keys() -> str:
+    """The content of a new file of keys. For the operator's terminal."""
+    return new_file()

@@ -12,7 +12,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from cmbcluster.db.database import Database, KeyTaken
+from cmbcluster.db.database import Database
+from cmbcluster.db.failures import KeyTaken
 from cmbcluster.db.models import User
 
 

@@ -94,7 +94,7 @@ class Roles:
         self.settings = {
             "CMB_DATABASE_URL": database,
             "CMB_DATA_DIR": str(folder / "data"),
-            "CMB_SIGNING_KEYS_FILE": str(keys),
+            "CMB_TOKEN_KEYS_FILE": str(keys),
             "CMB_PORT": str(self.port),
             "CMB_WEB_BIND": f"127.0.0.1:{web}",
             "CMB_WEB_UPSTREAM": f"localhost:{web}",

@@ -7,11 +7,9 @@ from cmbcluster.settings import Settings
 
 
 def check_signing_keys(settings: Settings, name: str) -> None:
-    """Raise StartRefused unless a file of keys is named and there."""
-    path = settings.signing_keys_file
-    if path is None or not path.is_file():
-        where = "names none" if path is None else f"names {path}, which is not there"
+    """Raise StartRefused unless a file of keys is named; whether it is any good shows when it is read."""
+    if settings.token_keys_file is None:
         raise StartRefused(
-            f"`cmbcluster {name}` needs the keys that all replicas sign sessions with, and CMB_SIGNING_KEYS_FILE "
-            f"{where}. Make such a file with `cmbcluster admin rotate-keys`, which writes it where the setting says."
+            f"`cmbcluster {name}` needs the keys that all replicas sign sessions with, and CMB_TOKEN_KEYS_FILE names "
+            "none. Make a file with `cmbcluster admin make-keys`, and give the same one to every replica."
         )

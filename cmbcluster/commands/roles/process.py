@@ -57,7 +57,7 @@ def refuse_sqlite(settings: Settings, name: str) -> None:
     if settings.sqlalchemy_url.startswith("sqlite"):
         raise StartRefused(
             f"`cmbcluster {name}` shares its database with other processes, and SQLite is for one alone. "
-            "Set CMB_DATABASE_URL, such as postgresql+asyncpg://user:password@host/cmbcluster, "
+            "Set CMB_DATABASE_URL, such as postgresql://user:password@host/cmbcluster, "
             "or run everything in one process with `cmbcluster up`."
         )
 

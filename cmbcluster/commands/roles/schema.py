@@ -33,7 +33,9 @@ class Schema:
     """Looks over a connection of its own, so that work never makes it wait."""
 
     def __init__(self, settings: Settings) -> None:
-        self._database = Database(settings.sqlalchemy_url)
+        self._database = Database(
+            settings.sqlalchemy_url, connections_at_once=1, wait_seconds=settings.database_wait_seconds
+        )
 
     async def why_not_start(self) -> str:
         """Why a role may not begin to work, or nothing."""

@@ -77,7 +77,7 @@ spec:
               valueFrom: {secretKeyRef: {name: {{ include "cmbcluster.secret" $root }}, key: redis-url, optional: true}}
             {{- end }}
             {{- if .keys }}
-            - {name: CMB_SIGNING_KEYS_FILE, value: /etc/cmbcluster/keys/signing-keys.json}
+            - {name: CMB_TOKEN_KEYS_FILE, value: /etc/cmbcluster/keys/token-keys.json}
             {{- end }}
           ports:
             {{- range $name, $port := .ports }}
@@ -117,7 +117,7 @@ spec:
           secret:
             secretName: {{ include "cmbcluster.secret" $root }}
             defaultMode: 0440
-            items: [{key: signing-keys.json, path: signing-keys.json}]
+            items: [{key: token-keys.json, path: token-keys.json}]
         {{- end }}
 ---
 apiVersion: policy/v1
