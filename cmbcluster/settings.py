@@ -73,6 +73,21 @@ def _public_address(url: str) -> tuple[str, str]:
     return (plain if port in (None, _USUAL_PORTS[parts.scheme]) else f"{plain}:{port}"), host
 
 
+def _redis_address(url: str) -> str:
+    """The address when a client can use it; ValueError, without the password in it, for anything else."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    database = parts.path.strip("/") if usable else ""
+    if not usable or parts.query or parts.fragment or not (database.isdecimal() or not database):
+        raise ValueError(
+            "This is no address of a Redis. Write it like redis://:password@host:6379/0, or rediss:// over TLS."
+        )
+    return url
+
+
 class Settings(RoleSettings):
     """All settings, with the defaults of the embedded platform."""
 
@@ -145,6 +160,11 @@ class Settings(RoleSettings):
         description="File of the keys that sign sessions, the same for every replica, such as a mounted Secret; it is "
         "never written. Empty means one in the data folder, made at the first start.",
     )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Address of the Redis that replicas share, such as redis://:password@host:6379/0, or rediss:// "
+        "over TLS; empty keeps rings, counts and page states in this process.",
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="Log lines: colours on a terminal, else JSON, one line an event."
     )
@@ -162,6 +182,15 @@ class Settings(RoleSettings):
     )
     api_requests_per_minute: int = Field(
         600, ge=1, le=10_000_000, description="How often one person may ask the API within a minute."
+    )
+    sockets_per_minute: int = Field(
+        600, ge=1, le=1_000_000, description="How often one address may open a page's socket within a minute."
+    )
+    sockets_of_address_at_once: int = Field(
+        200, ge=1, le=100_000, description="Sockets of pages that one address may hold open, in each replica."
+    )
+    sockets_of_session_at_once: int = Field(
+        40, ge=1, le=10_000, description="Sockets of pages that one sign-in may hold open, in each replica."
     )
     gate_code_seconds: int = Field(60, ge=5, le=300, description="Life of the one-time code that opens an environment.")
     environment_cookie_seconds: int = Field(
@@ -203,6 +232,11 @@ class Settings(RoleSettings):
             return value
         host, port = info.data["host"], info.data["port"]
         return f"http://{host}" if port == _USUAL_PORTS["http"] else f"http://{host}:{port}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is None else SecretStr(_redis_address(value.get_secret_value()))
 
     @field_validator("google_domains", "admins", mode="before")
     @classmethod

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+from limits.aio.storage import RedisStorage, Storage
 
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.bus.port import Bus
@@ -72,6 +75,7 @@ class Parts:
 
 _parts: Parts | None = None
 _closing: list[asyncio.Task[None]] = []
+_opened = AsyncExitStack()
 
 
 def parts() -> Parts:
@@ -89,10 +93,11 @@ def build_parts(
     insight: Insight,
     resolver: Resolver,
     keyring: Keyring,
+    counts: Storage | None = None,
 ) -> Parts:
-    """The services over given adapters; tests give fakes here."""
+    """The services over given adapters; tests give fakes here. ``counts``: the store that replicas share."""
     sessions = SessionService(database, bus, settings, keyring)
-    rates = RateService(settings)
+    rates = RateService(settings, counts)
     api_tokens = ApiTokenService(database, bus, settings, rates)
     identity = _identity(settings)
     return Parts(
@@ -157,7 +162,9 @@ async def _open_services(
     if prepare:
         await database.migrate()
     keyring = await asyncio.to_thread(_keyring, settings)
-    made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, keyring)
+    bus = await _opened.enter_async_context(open_bus(settings))
+    counts = await _opened.enter_async_context(open_counts(settings))
+    made = build_parts(settings, database, bus, runtime, insight, resolver, keyring, counts)
     if prepare:
         await made.catalogue.seed(SYSTEM, load_seed())
     await made.sign_ins.shut_old_ways(SYSTEM)
@@ -170,12 +177,6 @@ def _database(settings: Settings) -> Database:
         connections_at_once=settings.database_connections_at_once,
         wait_seconds=settings.database_wait_seconds,
     )
-
-
-@asynccontextmanager
-async def open_bus(_settings: Settings) -> AsyncIterator[Bus]:
-    """The bus of this process."""
-    yield MemoryBus()
 
 
 async def prepare_database(settings: Settings) -> None:
@@ -194,9 +195,9 @@ async def access_alone(settings: Settings) -> AsyncIterator[AccessService]:
     database = _database(settings)
     keyring = await asyncio.to_thread(_keyring, settings)
     try:
-        async with open_bus(settings) as bus:
+        async with open_bus(settings) as bus, open_counts(settings) as counts:
             sessions = SessionService(database, bus, settings, keyring)
-            api_tokens = ApiTokenService(database, bus, settings, RateService(settings))
+            api_tokens = ApiTokenService(database, bus, settings, RateService(settings, counts))
             access = AccessService(database, bus, settings, sessions, api_tokens, keyring)
             forgetting = asyncio.create_task(
                 _forget_on_rings(bus, sessions, api_tokens, access), name="forget cached answers"
@@ -211,13 +212,54 @@ async def access_alone(settings: Settings) -> AsyncIterator[AccessService]:
 
 
 @asynccontextmanager
+async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
+    """The bus of all replicas, or of this process where there is one alone."""
+    if settings.redis_url is None:
+        yield MemoryBus()
+        return
+    # Loaded only where it is used: a laptop has no Redis.
+    from cmbcluster.bus.redis import RedisBus, open_connections
+
+    bus = RedisBus(open_connections(settings.redis_url.get_secret_value()))
+    await bus.open()
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+@asynccontextmanager
+async def open_counts(settings: Settings) -> AsyncIterator[Storage | None]:
+    """The store of counts that replicas share, or None where there is one process alone."""
+    if settings.redis_url is None:
+        yield None
+        return
+    from cmbcluster.bus.redis import open_connections
+
+    url = settings.redis_url.get_secret_value()
+    connections: Any = open_connections(url, again=1)
+    try:
+        yield RedisStorage(
+            f"async+{url}",
+            wrap_exceptions=True,
+            implementation="redispy",
+            key_prefix="cmb:counts",
+            connection_pool=connections,
+        )
+    finally:
+        await connections.disconnect()
+
+
+@asynccontextmanager
 async def accounts_alone(settings: Settings) -> AsyncIterator[AccountService]:
     """The accounts without a runtime, for commands that must not look after environments."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = _database(settings)
     try:
         await database.migrate()
-        yield AccountService(database, MemoryBus())
+        # With a bus that others hear, what the operator ends has ended everywhere at once.
+        async with open_bus(settings) as bus:
+            yield AccountService(database, bus)
     finally:
         await database.close()
 
@@ -239,6 +281,7 @@ async def close_parts() -> None:
         if isinstance(_parts.runtime, LocalRuntime):
             await _parts.runtime.close()
         await _parts.database.close()
+    await _opened.aclose()
     set_parts(None)
 
 

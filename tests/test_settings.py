@@ -108,8 +108,49 @@ def test_lines_tell_the_source_and_mask_secrets(monkeypatch: pytest.MonkeyPatch,
 def test_every_secret_is_a_secret_type() -> None:
     for name, field in Settings.model_fields.items():
         names_a_file = name.endswith("_file")
-        if not names_a_file and any(word in name for word in ("secret", "password", "token", "database_url")):
+        if not names_a_file and any(
+            word in name for word in ("secret", "password", "token", "database_url", "redis_url")
+        ):
             assert SecretStr in getattr(field.annotation, "__args__", (field.annotation,)), name
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "http://:hunter2@cache:6379",
+        "redis://",
+        "redis://:hunter2@",
+        "redis://:hunter2@cache:0",
+        "redis://:hunter2@cache:many",
+        "redis://:hunter2@cache:70000",
+        "redis://:hunter2@cache/first",
+        "redis://:hunter2@cache/0?db=2",
+        "redis+cluster://:hunter2@cache",
+        "redis://[:hunter2",
+    ],
+)
+def test_what_is_no_address_of_a_redis_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("CMB_REDIS_URL", url)
+    with pytest.raises(StartRefused, match="CMB_REDIS_URL: .* Write it like redis://") as refused:
+        load_settings()
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://cache", "redis://cache:6379/0", "rediss://user:hunter2@cache.example.org:6380/2", "redis://[::1]:1"],
+)
+def test_an_address_of_a_redis_is_kept_as_a_secret(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CMB_REDIS_URL", url)
+    settings = load_settings()
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == url
+    assert url not in repr(settings)
+    monkeypatch.setenv("CMB_REDIS_URL", "")
+    assert load_settings().redis_url is None
 
 
 def test_addresses() -> None:

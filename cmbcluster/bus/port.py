@@ -14,7 +14,11 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Ring:
-    """``topic`` is a word with an id: ``user:<id>``, ``environment:<id>``, ``session:<id>``."""
+    """``topic`` is a word with an id: ``user:<id>``, ``environment:<id>``, ``session:<id>``.
+
+    ``about`` empty: anything of the topic may have changed, since rings may have been missed.
+    Whoever hears that looks again at all of it.
+    """
 
     topic: str
     about: str = ""

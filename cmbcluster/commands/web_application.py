@@ -19,12 +19,14 @@ from cmbcluster.http.forwarded import Forwarded
 from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy, script_hashes
 from cmbcluster.http.session_cookie import SessionCookies
+from cmbcluster.http.sockets import SocketsOfNetworks, SocketsOfSessions
 from cmbcluster.settings import Settings
 
 
 def web_application(frontend: Frontend, settings: Settings) -> ASGIApp:
     """The Reflex application over the built pages, inside our own shell."""
-    os.environ.update(frontend.environment())
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
+    os.environ.update(frontend.environment(redis_url))
     root = str(project_root())
     if root not in sys.path:
         sys.path.insert(0, root)
@@ -32,7 +34,8 @@ def web_application(frontend: Frontend, settings: Settings) -> ASGIApp:
     reflex_application: ASGIApp = module.app()
     _take_over_logging()
     policy = content_security_policy(settings.public_url, script_hashes(frontend.client))
-    shell = Shell(SessionCookies(reflex_application, settings), settings.public_url, policy)
+    known = SessionCookies(SocketsOfSessions(reflex_application, settings), settings)
+    shell = Shell(SocketsOfNetworks(known, settings), settings.public_url, policy)
     return Forwarded(shell, settings)
 
 

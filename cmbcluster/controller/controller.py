@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from cmbcluster.bus.port import Bus
+from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.controller.checkpoints import Probe, reach_nothing
 from cmbcluster.controller.orphans import Orphans
 from cmbcluster.controller.reconciler import Reconciler
@@ -76,7 +76,18 @@ class Controller:
         async with self._bus.subscribe("controller") as rings:
             ready.set()
             async for ring in rings:
+                await self._hear(ring)
+
+    async def _hear(self, ring: Ring) -> None:
+        """Wake what a ring is about, or everything when rings may have been missed."""
+        try:
+            if ring.about:
                 self._queue.add(UUID(ring.about))
+            else:
+                await self._add_unsettled()
+        except (ValueError, CMBClusterError) as failed:
+            # A ring that is lost here is made good by the sweep; a listener that ended would not be.
+            log.warning("ring_not_understood", error=str(failed))
 
     async def _observe(self) -> None:
         while True:

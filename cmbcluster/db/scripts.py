@@ -67,14 +67,16 @@ class ApiTokens:
             .execution_options(synchronize_session=False)
         )
 
-    async def revoke_all_of(self, user_id: UUID, now: datetime) -> None:
-        """Revoke every token of a person."""
+    async def revoke_all_of(self, user_id: UUID, now: datetime) -> tuple[UUID, ...]:
+        """Revoke every token of a person; returns those that were not."""
+        revoked = tuple(row.id for row in await self.of(user_id))
         await self._session.exec(
             update(ApiToken)
             .where(col(ApiToken.revoked_at).is_(None), col(ApiToken.user_id) == user_id)
             .values(revoked_at=now)
             .execution_options(synchronize_session=False)
         )
+        return revoked
 
     async def touch(self, token_id: UUID, now: datetime) -> None:
         """Remember that it was used; never moves backwards."""

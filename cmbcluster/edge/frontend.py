@@ -59,12 +59,16 @@ class Frontend:
         found = sorted(self.client.glob("assets/inter-latin-opsz-normal-*.woff2"))
         return f"/{found[0].relative_to(self.client).as_posix()}" if found else ""
 
-    def environment(self) -> dict[str, str]:
-        """What Reflex must find in the environment to serve this build without building again."""
+    def environment(self, redis_url: str = "") -> dict[str, str]:
+        """What Reflex must find in the environment to serve this build without building again.
+
+        ``redis_url``: where the states of pages are, for a tab that comes back to another replica.
+        """
         return {
             "REFLEX_ENV_MODE": "prod",
             "REFLEX_WEB_WORKDIR": str(self.root),
-            "REFLEX_STATE_MANAGER_MODE": "memory",
+            "REFLEX_STATE_MANAGER_MODE": "redis" if redis_url else "memory",
+            "REFLEX_REDIS_URL": redis_url,
             "REFLEX_TELEMETRY_ENABLED": "false",
             "REFLEX_CHECK_LATEST_VERSION": "false",
             "__REFLEX_SKIP_COMPILE": "true",

@@ -23,6 +23,7 @@ logger = structlog.get_logger(__name__)
 
 _Headers = list[tuple[bytes, bytes]]
 TOKEN_KEY = "cmb_session_token"  # noqa: S105 - a name
+SESSION_KEY = "cmb_session_id"
 
 
 def set_session_cookie(response: Response, token: str, settings: Settings) -> None:
@@ -65,7 +66,9 @@ class SessionCookies:
         renewed = admission.renewed if admission is not None else ""
         presented = tokens[0] if tokens and (admission is None or admission.actor is not None) else ""
         token = renewed or presented
-        scope = {**scope, TOKEN_KEY: token, "headers": self._without_ours(scope, token)}
+        actor = admission.actor if admission is not None else None
+        session_id = str(actor.session_id) if actor is not None and actor.session_id is not None else ""
+        scope = {**scope, TOKEN_KEY: token, SESSION_KEY: session_id, "headers": self._without_ours(scope, token)}
         await self._app(scope, receive, self._renewing(send, renewed) if renewed else send)
 
     def _tokens(self, headers: _Headers) -> list[str]:

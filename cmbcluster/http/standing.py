@@ -101,19 +101,17 @@ async def _next(items: AsyncIterator[Item]) -> tuple[Item, ...]:
         return ()
 
 
-async def _first(rings: AsyncIterator[Ring]) -> None:
-    with contextlib.suppress(StopAsyncIteration):
-        await anext(rings)
-
-
 async def _until_ended(lives: Lives, rings: AsyncIterator[Ring], every_seconds: float) -> None:
     """Return when what allowed the answer has ended."""
-    ring = asyncio.create_task(_first(rings))
+    ring = asyncio.ensure_future(anext(rings))
     try:
         # The first look comes after the subscription, so no end falls between the two.
         while await lives():
             done, _ = await asyncio.wait({ring}, timeout=every_seconds)
-            if done:
+            if done and ring.result().about:
                 return
+            if done:
+                # Rings may have been missed, which says nothing about this one.
+                ring = asyncio.ensure_future(anext(rings))
     finally:
         ring.cancel()

@@ -129,7 +129,7 @@ class AccountService:
             user.disabled_at = await work.now()
             return "Disabled"
 
-        return await self._on_behalf(actor, user_id, "account_disabled", change, ends_sessions=True)
+        return await self._on_behalf(actor, user_id, "account_disabled", change, ends_sessions=True, ends_tokens=True)
 
     async def sign_out(self, actor: Actor, user_id: UUID) -> PersonView:
         """End every session of somebody, who may sign in again."""
@@ -151,13 +151,17 @@ class AccountService:
         return await self._on_behalf(actor, user_id, "account_enabled", change, ends_sessions=False)
 
     async def _on_behalf(
-        self, actor: Actor, user_id: UUID, kind: str, change: _Change, *, ends_sessions: bool
+        self, actor: Actor, user_id: UUID, kind: str, change: _Change, *, ends_sessions: bool, ends_tokens: bool = False
     ) -> PersonView:
-        """Change somebody's account for them, with the entry that tells them so."""
+        """Change somebody's account for them, with the entry that tells them so.
+
+        ``ends_tokens``: none of their tokens opens anything after the change.
+        """
         actor.require_operator()
         if actor.user_id == user_id:
             raise Conflict("This is your own account.", "Ask another admin.")
         ended: tuple[UUID, ...] = ()
+        token_ids: tuple[UUID, ...] = ()
         async with self._database.transaction() as work:
             # Two admins who take each other's role at the same moment would leave none.
             await work.take_turn("rights")
@@ -170,8 +174,10 @@ class AccountService:
                 note_activity(work, actor, kind, now, owner_id=user.id, detail=detail)
                 if ends_sessions:
                     ended = await work.sessions.end_all_of(user.id, now)
+                if ends_tokens:
+                    token_ids = tuple(row.id for row in await work.api_tokens.of(user.id))
             view = _view(user)
-        await ring_ended(self._bus, user_id, ended)
+        await ring_ended(self._bus, user_id, ended, token_ids)
         await self._bus.publish(Ring(f"user:{user_id}", "profile"))
         return view
 

@@ -176,13 +176,17 @@ class SessionService:
         self._changes += 1
         self._answers.clear()
 
-    async def end_all_of(self, actor: Actor, user_id: UUID) -> None:
-        """End every session of somebody whom the rules do not admit any more."""
+    async def end_all_of(self, actor: Actor, user_id: UUID, token_ids: Iterable[UUID] = ()) -> int:
+        """End every session of somebody whom the rules do not admit any more; returns how many.
+
+        ``token_ids`` are those of their tokens that were just revoked: whoever follows something with one hears it.
+        """
         actor.require_system()
         async with self._database.transaction() as work:
             ended = await work.sessions.end_all_of(user_id, await work.now())
         self.forget_answers()
-        await ring_ended(self._bus, user_id, ended)
+        await ring_ended(self._bus, user_id, ended, token_ids)
+        return len(ended)
 
     # ---- what a person does with their sessions ----
 
@@ -343,11 +347,13 @@ class SessionService:
         return StandingView(min(idle_ends_at, session.expires_at), session.expires_at, now)
 
 
-async def ring_ended(bus: Bus, user_id: UUID, session_ids: Iterable[UUID]) -> None:
-    """Tell everybody who may hold an answer about these sessions that they have ended."""
+async def ring_ended(bus: Bus, user_id: UUID, session_ids: Iterable[UUID], token_ids: Iterable[UUID] = ()) -> None:
+    """Tell everybody who may hold an answer about these sessions and tokens that they have ended."""
     await bus.publish(Ring("sessions", str(user_id)))
     for session_id in session_ids:
         await bus.publish(Ring(f"session:{session_id}", "ended"))
+    for token_id in token_ids:
+        await bus.publish(Ring(f"token:{token_id}", "ended"))
     await bus.publish(Ring(f"user:{user_id}", "sessions"))
 
 

@@ -247,11 +247,11 @@ class SignInService:
             if found is None:
                 return
             user, now = found[1], await work.now()
-            if len(await work.identities.of(user.id)) == 1:
-                await work.api_tokens.revoke_all_of(user.id, now)
+            alone = len(await work.identities.of(user.id)) == 1
+            revoked = await work.api_tokens.revoke_all_of(user.id, now) if alone else ()
             detail = f"Not admitted any more by the rules for {provider_id}"
             note_activity(work, SYSTEM, "rights_changed", now, owner_id=user.id, detail=detail)
-        await self._sessions.end_all_of(SYSTEM, user.id)
+        await self._sessions.end_all_of(SYSTEM, user.id, revoked)
 
     def _who_to_ask(self, rules: ProviderSettings, entrant: Entrant) -> tuple[str, str]:
         account = f"{entrant.email} at {rules.name}" if entrant.email else f"Your account at {rules.name}"

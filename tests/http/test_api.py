@@ -10,7 +10,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from cmbcluster.domain.actors import Scope
+from cmbcluster.bus.port import Ring
+from cmbcluster.domain.actors import SYSTEM, Scope
 from cmbcluster.domain.gate import SESSION_COOKIE
 from cmbcluster.domain.tokens import token_of
 from cmbcluster.http import standing
@@ -246,6 +247,62 @@ async def test_waiting_and_following_end_with_the_token(site: Site, monkeypatch:
     assert (await asyncio.wait_for(resting, 2)).status_code == 401
     lines = (await asyncio.wait_for(following, 2)).text.splitlines()
     assert all(set(json.loads(line)) == {"at", "text", "offset"} for line in lines)
+
+
+@pytest.mark.parametrize("ends", ["ring", "gap"])
+async def test_following_outlives_a_gap_of_the_bus_and_no_disabling(
+    site: Site, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """A ring about nothing in particular ends nothing by itself, but is a reason to ask again at once."""
+    monkeypatch.setattr(standing, "ASK_AGAIN_SECONDS", 30)
+    elena = await site.platform.sign_in("elena")
+    view = await site.platform.launch(elena)
+    headers = await site.token()
+    (token,) = await site.platform.parts.api_tokens.mine(elena)
+    gap = Ring(f"token:{token.id}")
+    here = f"{BASE}/environments/{view.id}"
+    await site.platform.settle()
+    following = asyncio.create_task(site.client.get(f"{here}/logs?follow=1", headers=headers))
+    resting = asyncio.create_task(site.client.get(f"{here}/wait?until=rest&timeout_seconds=20", headers=headers))
+    for _ in range(2):
+        await asyncio.sleep(0.2)
+        await site.platform.bus.publish(gap)
+    await asyncio.sleep(0.2)
+    assert not following.done()
+    assert not resting.done()
+    with monkeypatch.context() as patched:
+        if ends == "gap":
+            # The rings of the disabling are lost, and later it is only known that some were.
+            async def lost(_: object) -> None:
+                return None
+
+            patched.setattr(site.platform.bus, "publish", lost)
+        await site.platform.parts.accounts.disable(SYSTEM, elena.person())
+    if ends == "gap":
+        await site.platform.bus.publish(gap)
+    await asyncio.wait_for(following, 2)
+    assert (await asyncio.wait_for(resting, 2)).status_code == 401
+
+
+async def test_waiting_looks_again_after_a_gap_of_the_bus(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    elena = await site.platform.sign_in("elena")
+    view = await site.platform.launch(elena)
+    headers = await site.token()
+    waiting = asyncio.create_task(
+        site.client.get(f"{BASE}/environments/{view.id}/wait?timeout_seconds=20", headers=headers)
+    )
+    await asyncio.sleep(0.2)
+    with monkeypatch.context() as patched:
+
+        async def lost(_: object) -> None:
+            return None
+
+        patched.setattr(site.platform.bus, "publish", lost)
+        await site.platform.settle()
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await site.platform.bus.publish(Ring(f"user:{elena.user_id}"))
+    assert (await asyncio.wait_for(waiting, 2)).json()["reached"] is True
 
 
 async def test_a_token_is_judged_alone_and_a_cookie_by_where_it_comes_from(site: Site) -> None:

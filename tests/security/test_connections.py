@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ WATCH = f"{STATE}.cmbcluster___web___pages___environments____environments_state.
 IN, SENT_AWAY = '"who_rx_state_": "in"', "/?next="
 # A session's answer is reused for two seconds on a replica that no ring reaches.
 AT_MOST_SECONDS = 6.0
+SOCKETS_OF_A_SESSION = 40
 
 
 def nothing_of(victim: Victim, said: str) -> None:
@@ -61,6 +63,25 @@ def test_no_socket_for_the_page_of_an_environment(up: Running, victims: dict[str
     slug = victims["elena"].marks[1]
     with pytest.raises(Refused), hostile(up.url, cookie_of(up.url, "elena"), origin=up.host(slug)):
         pass
+
+
+def test_a_session_holds_so_many_sockets_and_no_more(up: Running) -> None:
+    cookie = cookie_of(up.url, "ada")
+    with ExitStack() as held:
+        tabs = [held.enter_context(hostile(up.url, cookie)) for _ in range(SOCKETS_OF_A_SESSION)]
+        with pytest.raises(Refused, match="429"), hostile(up.url, cookie):
+            pass
+        tabs[0].send(HYDRATE)
+        tabs[0].until(IN)
+        with hostile(up.url, cookie_of(up.url, "ravi")) as other:
+            other.send(HYDRATE)
+            other.until(IN)
+        tabs.pop().close()
+        until = time.monotonic() + AT_MOST_SECONDS
+        while time.monotonic() < until:
+            with contextlib.suppress(Refused), hostile(up.url, cookie):
+                return
+        raise AssertionError("the place of a socket that was closed is not free again")
 
 
 @pytest.mark.parametrize("cookie_of_thief", ["none", "own"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from cmbcluster.domain.actors import ANONYMOUS, SYSTEM, Actor, Role, Tier
@@ -55,6 +57,16 @@ async def test_the_ring_of_a_disabled_person_reaches_every_open_page(platform: P
     async with platform.bus.subscribe("sessions", f"session:{elena.session_id}") as rings:
         await platform.parts.accounts.disable(SYSTEM, elena.user_id)
         assert {(await anext(rings)).topic, (await anext(rings)).topic} == {"sessions", f"session:{elena.session_id}"}
+
+
+async def test_what_is_followed_with_a_token_of_a_disabled_person_hears_of_it(platform: Platform) -> None:
+    elena = await platform.sign_in("elena")
+    made = await platform.parts.api_tokens.make(elena, "laptop", ["read"], None)
+    async with platform.bus.subscribe(f"token:{made.view.id}") as rings:
+        await platform.parts.accounts.sign_out(SYSTEM, elena.person())
+        await platform.parts.accounts.disable(SYSTEM, elena.person())
+        assert (await asyncio.wait_for(anext(rings), 1)).about == "ended"
+    assert await platform.parts.api_tokens.find(made.secret) is None
 
 
 async def test_a_new_role_ends_sessions_and_a_new_tier_does_not(platform: Platform) -> None:

@@ -1,11 +1,8 @@
-"""Counting: by address or person, with the time to wait, and never a lock when the store is away."""
+"""Counting: by address or person, with the time to wait."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-
-import pytest
-from limits.errors import StorageError
 
 from cmbcluster.domain.actors import ANONYMOUS, Actor
 from cmbcluster.errors import TooManyRequests
@@ -55,16 +52,6 @@ async def test_opening_is_counted_by_session(platform: Platform) -> None:
     one, other = await platform.sign_in("elena"), await platform.sign_in("elena")
     assert await count(rates, one, Limited.OPEN) == 60
     assert await count(rates, other, Limited.OPEN) == 60
-
-
-async def test_a_store_that_is_away_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = few()
-
-    async def away(*_: object, **__: object) -> bool:
-        raise StorageError(ConnectionError("away"))
-
-    monkeypatch.setattr(rates._window, "hit", away)
-    assert await count(rates, HERE, Limited.SIGN_IN) == 200
 
 
 async def test_of_ipv6_a_whole_network_is_one_address() -> None:

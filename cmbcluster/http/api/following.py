@@ -73,12 +73,12 @@ def _settled(view: EnvironmentView, until: Until) -> bool:
 
 
 async def _changed(rings: AsyncIterator[Ring], environment_id: UUID, ended: str, ends: float) -> bool:
-    """Wait for a ring about the environment or about the caller; false when the time is up."""
+    """Wait for a ring about the environment, the caller or anything at all; false when the time is up."""
     about = f"environment:{environment_id}"
     try:
         async with asyncio.timeout_at(ends):
             async for ring in rings:
-                if ring.topic == ended or ring.about == about:
+                if ring.topic == ended or ring.about in (about, ""):
                     return True
     except TimeoutError:
         pass
