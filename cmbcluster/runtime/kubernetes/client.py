@@ -53,28 +53,6 @@ class ApiBusy(Exception):
         super().__init__(why)
 
 
-async def configuration_for(context: str) -> tuple[Configuration, asyncio.Task[None] | None]:
-    """How to reach the cluster: by this pod's own account when we run in one, else by the kubeconfig.
-
-    The task renews a token that a program of the kubeconfig gives out. Raises StartRefused.
-    """
-    made = Configuration()
-    try:
-        load_incluster_config(client_configuration=made)
-    except ConfigException:
-        pass
-    else:
-        return made, None
-    try:
-        loader = await load_kube_config(context=context or None, client_configuration=made, persist_config=False)
-    except (ConfigException, OSError) as wrong:
-        raise StartRefused(
-            f"The cluster's address cannot be found: {wrong}\n"
-            "Set KUBECONFIG to a kubeconfig, and CMB_KUBERNETES_CONTEXT to one of its contexts."
-        ) from wrong
-    return made, asyncio.create_task(refresh_token(loader, made), name="renew the cluster's token")
-
-
 class Cluster:
     """Requests to the API server. ``close`` it."""
 
@@ -197,6 +175,26 @@ class Cluster:
         answer = await self._client.call_api(method, url, headers, sent, _request_timeout=limits)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+async def connected(context: str) -> Cluster:
+    """The cluster we run in, by this pod's own account, else that of the kubeconfig. Raises StartRefused."""
+    made = Configuration()
+    try:
+        load_incluster_config(client_configuration=made)
+    except ConfigException:
+        pass
+    else:
+        return Cluster(made)
+    try:
+        loader = await load_kube_config(context=context or None, client_configuration=made, persist_config=False)
+    except (ConfigException, OSError) as wrong:
+        raise StartRefused(
+            f"The cluster's address cannot be found: {wrong}\n"
+            "Set KUBECONFIG to a kubeconfig, and CMB_KUBERNETES_CONTEXT to one of its contexts."
+        ) from wrong
+    # A token that a program of the kubeconfig gives out does not last.
+    return Cluster(made, asyncio.create_task(refresh_token(loader, made), name="renew the cluster's token"))
 
 
 class Lines:

@@ -55,9 +55,9 @@ class Verdict:
     give_up_after_seconds: float
     said: str
 
-    def is_final(self, now: datetime) -> bool:
-        """Whether it has gone on for too long."""
-        return (now - self.since).total_seconds() >= self.give_up_after_seconds
+    def is_final(self, now: datetime, patience: float = 1.0) -> bool:
+        """Whether it has gone on for too long. ``patience`` is a factor to the rule's own time."""
+        return (now - self.since).total_seconds() >= self.give_up_after_seconds * patience
 
 
 @dataclass(frozen=True)

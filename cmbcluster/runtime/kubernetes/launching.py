@@ -27,10 +27,11 @@ _log = logging.getLogger(__name__)
 class Launcher:
     """Starts runs. What the API server refused is remembered here until the run is forgotten."""
 
-    def __init__(self, objects: Objects, ground: Ground, shared_claim: Json) -> None:
+    def __init__(self, objects: Objects, ground: Ground, shared_claim: Json, patience: float = 1.0) -> None:
         self._objects = objects
         self._ground = ground
         self._shared_claim = shared_claim
+        self._patience = patience
         self._made: set[str] = set()
         self._refused: OrderedDict[Ref, tuple[datetime, Ending | None]] = OrderedDict()
 
@@ -109,7 +110,7 @@ class Launcher:
         """Find the words for a refusal; one that may pass by itself is only unavailable for now."""
         first_at = self._refused.get(ref, (datetime.now(UTC), None))[0]
         verdict = hopeless.of_refusal(refused.message, first_at)
-        if not verdict.is_final(datetime.now(UTC)):
+        if not verdict.is_final(datetime.now(UTC), self._patience):
             self._keep(ref, first_at, None)
             raise RuntimeUnavailable(f"The cluster refused for now: {refused}") from refused
         _log.warning("a launch was refused", extra={"environment": ref.slug, "said": refused.message})

@@ -164,7 +164,8 @@ def _program(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:
             "httpGet": answer,
             "periodSeconds": 1,
             "timeoutSeconds": PROBE_SECONDS,
-            "failureThreshold": max(1, program.ready_within_seconds),
+            # The first probe comes at once.
+            "failureThreshold": program.ready_within_seconds + 1,
         },
         "readinessProbe": {
             "httpGet": answer,

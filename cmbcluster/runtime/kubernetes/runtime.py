@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.domain.views import UsageView
 from cmbcluster.errors import Conflict, RuntimeUnavailable
-from cmbcluster.runtime.kubernetes import endings, hopeless, logs, memory, names, packages, seeing, status
-from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster, configuration_for
+from cmbcluster.runtime.kubernetes import endings, hopeless, logs, memory, names, packages, room, seeing, status
+from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster, connected
 from cmbcluster.runtime.kubernetes.happenings import Happenings
 from cmbcluster.runtime.kubernetes.launching import Launcher
 from cmbcluster.runtime.kubernetes.manifests import INSTALLER, Ground
@@ -40,11 +41,22 @@ class KubernetesRuntime:
     """Runtime and Insight over one namespace of a cluster.
 
     ``open`` before anything else; ``close`` stops following and leaves environments running.
+    ``connect`` is another way to the API server and ``patience`` a factor to the time a launch
+    in trouble has (both for tests).
     """
 
-    def __init__(self, settings: Settings, *, rhythm: Rhythm | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        connect: Callable[[], Awaitable[Cluster]] | None = None,
+        rhythm: Rhythm | None = None,
+        patience: float = 1.0,
+    ) -> None:
         self._settings = settings
+        self._connect = connect or partial(connected, settings.kubernetes_context)
         self._rhythm = rhythm
+        self._patience = patience
         self._place = Place(settings.kubernetes_namespace, settings.instance)
         self._ground = Ground(
             place=self._place,
@@ -66,8 +78,7 @@ class KubernetesRuntime:
 
     async def open(self) -> None:
         """Begin to follow. A cluster that does not answer now is waited for; StartRefused when there is none."""
-        configuration, renewal = await configuration_for(self._settings.kubernetes_context)
-        cluster = self._cluster = Cluster(configuration, renewal)
+        cluster = self._cluster = await self._connect()
         objects = self._objects_found = Objects(cluster, self._ground)
         shared = packages.shared_claim(
             self._place,
@@ -75,7 +86,7 @@ class KubernetesRuntime:
             self._settings.kubernetes_packages_access,
             self._settings.kubernetes_packages_class,
         )
-        self._launcher_made = Launcher(objects, self._ground, shared)
+        self._launcher_made = Launcher(objects, self._ground, shared, self._patience)
         self._pods = Watcher(
             cluster, objects.pods_path(), {"labelSelector": self._place.selector}, self._pod_changed,
             trim=_without_bookkeeping, rhythm=self._rhythm,
@@ -188,11 +199,12 @@ class KubernetesRuntime:
             ending = endings.of_pod(pod, await self._tail(pod))
             return seeing.observation_of(pod, ref, pull=pull, ending=ending)
         verdict = self._verdict(pod) if sight is Sight.BUILDING else None
-        if verdict is not None and verdict.is_final(datetime.now(UTC)):
+        if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):
             _log.warning("a launch was given up", extra={"environment": ref.slug, "said": verdict.said})
             tail = await self._tail(pod) or verdict.said
             now = datetime.now(UTC)
-            await self._end(pod, ref, Ending(verdict.reason, verdict.what, verdict.then, tail, ended_at=now))
+            what, then = await self._shortage(pod, verdict) or (verdict.what, verdict.then)
+            await self._end(pod, ref, Ending(verdict.reason, what, then, tail, ended_at=now))
             return Observation(ref, Sight.STOPPING, now, stages=seeing.stages_of(pod, pull, verdict, failed=True))
         return seeing.observation_of(pod, ref, pull=pull, verdict=verdict)
 
@@ -204,6 +216,16 @@ class KubernetesRuntime:
             then = "Start it again: what was downloaded is kept."
             return hopeless.Verdict(StopReason.BUILD_FAILED, what, then, began, 0, "")
         return hopeless.of_pod(pod, self._happenings.warnings(pod))
+
+    async def _shortage(self, pod: Json, verdict: hopeless.Verdict) -> tuple[str, str] | None:
+        """Figures for a launch that finds no room, where we may list the machines."""
+        if verdict.reason is not StopReason.NO_ROOM or self._pods is None:
+            return None
+        try:
+            nodes = await self._opened.get("/api/v1/nodes")
+        except (ApiRefused, RuntimeUnavailable):
+            return None
+        return room.shortage(pod, verdict.said, (nodes or {}).get("items") or (), self._pods.known.values())
 
     async def _remembered(self, ref: Ref) -> Observation:
         """No pod of this run is there: it ended and we know how, or it is absent."""
@@ -264,8 +286,8 @@ class KubernetesRuntime:
         for listener in self._listeners:
             listener.tell(seen)
 
-    def _begin(self, work: object, name: str) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work, name=name)  # type: ignore[arg-type]
+    def _begin(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 

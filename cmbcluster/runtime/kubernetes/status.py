@@ -81,7 +81,7 @@ def port(pod: Pod) -> int:
 
 def ready_within_seconds(pod: Pod) -> int:
     """How long the application may take to answer."""
-    return int(program_spec(pod)["startupProbe"]["failureThreshold"])
+    return int(program_spec(pod)["startupProbe"]["failureThreshold"]) - 1
 
 
 def memory_bytes(pod: Pod) -> int:
