@@ -11,13 +11,11 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import NoDecode, SettingsConfigDict
@@ -143,7 +141,50 @@ class Settings(RoleSettings):
         "has verified.",
     )
     contact: str = Field("", description="Who somebody should ask that may not enter: a name, an address, or both.")
-    runtime: Literal["local"] = Field("local", description="What runs environments: processes of this machine.")
+    runtime: Literal["local", "kubernetes"] = Field(
+        "local", description="What runs environments: processes of this machine, or pods of a Kubernetes cluster."
+    )
+    instance: str = Field(
+        "cmbcluster",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$",
+        description="Name of this platform in the cluster; two platforms that share a namespace need different ones.",
+    )
+    kubernetes_namespace: str = Field(
+        "cmbcluster-envs",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="Namespace of the environments.",
+    )
+    kubernetes_context: str = Field(
+        "", description="Context of the kubeconfig; empty means its current one. Not used inside a cluster."
+    )
+    kubernetes_storage_class: str = Field(
+        "", description="Storage class of workspaces; empty means the cluster's usual one."
+    )
+    kubernetes_packages_bytes: int = Field(
+        50 * 1024**3, ge=1024**3, description="Size of the volume of installed packages that environments share."
+    )
+    kubernetes_packages_access: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
+        "ReadWriteOnce",
+        description="Access mode of that volume; a cluster of several nodes needs ReadWriteMany.",
+    )
+    kubernetes_packages_class: str = Field(
+        "", description="Storage class of that volume; empty means the cluster's usual one."
+    )
+    kubernetes_ephemeral_bytes: int = Field(
+        4 * 1024**3, ge=128 * 1024**2, description="Most an environment may write outside of its workspace, in bytes."
+    )
+    kubernetes_stop_grace_seconds: int = Field(
+        10, ge=1, le=300, description="Time an application in a cluster has to end by itself before it is ended."
+    )
+    workspace_image: str = Field(
+        "", description="Image with Python and uv that Python packages are installed on and run from, in a cluster."
+    )
+    workspace_python: str = Field(
+        "3.12", pattern=r"^3\.\d{1,2}$", description="Python version of that image, such as 3.12."
+    )
+    package_index_url: str = Field(
+        "", description="Index that pods of a cluster install packages from; empty means uv's usual one."
+    )
     database_url: SecretStr | None = Field(
         None,
         description="Address of a PostgreSQL database, such as "
@@ -296,6 +337,15 @@ class Settings(RoleSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_cluster_has_an_image(self) -> Settings:
+        if self.runtime == "kubernetes" and not self.workspace_image:
+            raise ValueError(
+                "CMB_RUNTIME=kubernetes needs an image that Python packages run on. Set CMB_WORKSPACE_IMAGE to one "
+                "built from deploy/images/workspace."
+            )
+        return self
+
     @property
     def on_loopback(self) -> bool:
         """Whether the edge can be reached from this machine alone."""
@@ -375,64 +425,3 @@ def _sentence(error: ErrorDetails) -> str:
     if kind == "literal_error":
         return f"There is no such choice. Set it to {limits['expected']}."
     return str(error["msg"]).removeprefix("Value error, ")
-
-
-@dataclass(frozen=True)
-class SettingLine:
-    """One setting as shown to a person. ``value`` is masked when it is a secret."""
-
-    name: str
-    value: str
-    source: Literal["default", "file", "environment", "derived"]
-    description: str
-
-
-def _fields() -> list[str]:
-    """Names of all settings; what only separate roles need comes last."""
-    inherited = list(RoleSettings.model_fields)
-    return [*(name for name in Settings.model_fields if name not in inherited), *inherited]
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return "********"
-    if isinstance(value, tuple):
-        return ", ".join(str(each) for each in value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "" if value is None else str(value)
-
-
-def setting_lines(settings: Settings) -> tuple[SettingLine, ...]:
-    """Every setting in force with where its value came from, in the order of the example file."""
-    in_environment = {name.upper() for name in os.environ}
-    in_file = {name.upper() for name, value in dotenv_values(ENV_FILE).items() if value is not None}
-    lines = []
-    for field in _fields():
-        info = Settings.model_fields[field]
-        name = PREFIX + field.upper()
-        source: Literal["default", "file", "environment", "derived"] = "default"
-        if name in in_environment:
-            source = "environment"
-        elif name in in_file:
-            source = "file"
-        elif info.default_factory is None and getattr(settings, field) != info.default:
-            # It follows from another setting.
-            source = "derived"
-        lines.append(SettingLine(name, _shown(getattr(settings, field)), source, info.description or ""))
-    return tuple(lines)
-
-
-def example_file() -> str:
-    """The text of ``.env.example``: every setting, commented out, with its default."""
-    parts = [
-        "# Every setting of CMBCluster with its default. Written by `cmbcluster settings --example`;",
-        "# copy to .env and take the # away from what you change. The environment goes before this file.",
-    ]
-    for field in _fields():
-        info = Settings.model_fields[field]
-        computed = info.default_factory is not None
-        value = "" if computed else _shown(info.default)
-        note = " Default: the user data folder of this platform." if field == "data_dir" else ""
-        parts += ["", f"# {info.description}{note}", f"# {PREFIX}{field.upper()}={value}"]
-    return "\n".join(parts) + "\n"

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from limits.aio.storage import RedisStorage, Storage
 
@@ -41,6 +41,14 @@ from cmbcluster.services.sessions import SessionService
 from cmbcluster.services.shares import ShareService
 from cmbcluster.services.sign_ins import SignInService
 from cmbcluster.settings import Settings
+
+
+@runtime_checkable
+class OpenedRuntime(Runtime, Insight, Protocol):
+    """A runtime we opened and have to close; environments go on."""
+
+    async def close(self) -> None:
+        """Stop following."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +147,7 @@ async def open_parts(settings: Settings, *, prepare: bool = True) -> Parts:
     there are several. Raises StartRefused when this machine cannot give what is asked.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    runtime = LocalRuntime(settings)
-    await runtime.open()
+    runtime = await _open_runtime(settings)
     resolver = UvResolver(settings)
     made = await _open_services(settings, runtime, runtime, resolver, prepare=prepare)
     set_parts(made)
@@ -150,6 +157,19 @@ async def open_parts(settings: Settings, *, prepare: bool = True) -> Parts:
         )
     )
     return made
+
+
+async def _open_runtime(settings: Settings) -> OpenedRuntime:
+    if settings.runtime == "local":
+        local = LocalRuntime(settings)
+        await local.open()
+        return local
+    # Loaded only where it is used: the client of clusters costs a laptop memory and time at the start.
+    from cmbcluster.runtime.kubernetes.runtime import KubernetesRuntime
+
+    cluster = KubernetesRuntime(settings)
+    await cluster.open()
+    return cluster
 
 
 async def _open_services(
@@ -278,7 +298,7 @@ async def close_parts() -> None:
     _closing.clear()
     if _parts is not None:
         await _parts.identity.close()
-        if isinstance(_parts.runtime, LocalRuntime):
+        if isinstance(_parts.runtime, OpenedRuntime):
             await _parts.runtime.close()
         await _parts.database.close()
     await _opened.aclose()

@@ -19,6 +19,9 @@ NEEDED = {
     "browser": (("chromium",), "needs Chromium: apt-get install chromium"),
 }
 
+# What tells tests/kubernetes where a cluster is, what it has, and where its pods find this machine.
+CLUSTER = ("KUBECONFIG", "CMB_TEST_WORKSPACE_IMAGE", "CMB_TEST_NODE_ADDRESS")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what the machine cannot do, with the reason; CI sets CMB_REQUIRE_ALL and skips nothing."""
@@ -28,6 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark, (tools, reason) in NEEDED.items():
             if item.get_closest_marker(mark) and not all(shutil.which(tool) for tool in tools):
                 item.add_marker(pytest.mark.skip(reason=reason))
+        missing = [name for name in CLUSTER if not os.environ.get(name)]
+        if missing and item.get_closest_marker("kubernetes"):
+            item.add_marker(pytest.mark.skip(reason=f"needs a cluster: set {', '.join(missing)}"))
 
 
 # Tests that take ``database_url`` run on both.

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from cmbcluster.errors import StartRefused
 from cmbcluster.identity.oidc import OidcIdentity
 from cmbcluster.provider_settings import ProviderSettings
-from cmbcluster.settings import Settings, example_file, load_settings, setting_lines
+from cmbcluster.setting_lines import example_file, setting_lines
+from cmbcluster.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 # A number of these says in its name what it counts.
@@ -283,7 +284,7 @@ def test_the_public_address_is_that_of_browsers(url: str, home: str, environment
         ("CMB_PORT", "99999", "CMB_PORT: This is too large. Set it to 65535 or less."),
         ("CMB_PORT", "0", "CMB_PORT: This is too small. Set it to 1 or more."),
         ("CMB_SWEEP_SECONDS", "soon", "CMB_SWEEP_SECONDS: This is not a number. Write one, such as 2.5."),
-        ("CMB_RUNTIME", "docker", "CMB_RUNTIME: There is no such choice. Set it to 'local'."),
+        ("CMB_RUNTIME", "docker", "CMB_RUNTIME: There is no such choice. Set it to 'local' or 'kubernetes'."),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(
