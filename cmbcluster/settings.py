@@ -117,10 +117,11 @@ class Settings(RoleSettings):
         description="How many proxies of yours stand in front of the edge; that many addresses they forward are "
         "believed.",
     )
-    identity: Literal["development", "oidc"] = Field(
+    identity: Literal["development", "oidc", "elsewhere"] = Field(
         "development",
         description="How people sign in. 'development' offers test people and works on loopback only; 'oidc' is "
-        "OpenID Connect, and in force by itself as soon as a provider is set.",
+        "OpenID Connect, and in force by itself as soon as a provider is set; 'elsewhere' is for processes that sign "
+        "nobody in and need no secrets of providers: gate, controller and edge.",
     )
     google_client_id: str = Field("", description="Client id from the Google Cloud console: adds sign-in with Google.")
     google_client_secret: SecretStr | None = Field(None, description="Client secret that belongs to it.")
@@ -311,6 +312,8 @@ class Settings(RoleSettings):
 
     @model_validator(mode="after")
     def _providers_fit(self) -> Settings:
+        if self.identity == "elsewhere":
+            return self
         if bool(self.google_client_id) != (self.google_client_secret is not None):
             raise ValueError("CMB_GOOGLE_CLIENT_ID and CMB_GOOGLE_CLIENT_SECRET belong together. Set both or neither.")
         ids = [provider.id for provider in self.providers]

@@ -187,7 +187,9 @@ async def _open_services(
     made = build_parts(settings, database, bus, runtime, insight, resolver, keyring, counts)
     if prepare:
         await made.catalogue.seed(SYSTEM, load_seed())
-    await made.sign_ins.shut_old_ways(SYSTEM)
+    if settings.identity != "elsewhere":
+        # Who signs nobody in does not know who may.
+        await made.sign_ins.shut_old_ways(SYSTEM)
     return made
 
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cmbcluster import __version__, logs
 from cmbcluster.commands.platform import Platform
+from cmbcluster.commands.web_application import refuse_elsewhere
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import parts
 
@@ -33,6 +34,7 @@ _LEVELS = {
 def run_up(settings: Settings) -> int:
     """Run until told to stop; the exit status."""
     logs.configure(settings)
+    refuse_elsewhere(settings, "up")
     return asyncio.run(_up(settings, Console(highlight=False), time.monotonic()))
 
 

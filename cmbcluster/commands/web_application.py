@@ -15,12 +15,22 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from cmbcluster.edge.frontend import Frontend, project_root
+from cmbcluster.errors import StartRefused
 from cmbcluster.http.forwarded import Forwarded
 from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy, script_hashes
 from cmbcluster.http.session_cookie import SessionCookies
 from cmbcluster.http.sockets import SocketsOfNetworks, SocketsOfSessions
 from cmbcluster.settings import Settings
+
+
+def refuse_elsewhere(settings: Settings, name: str) -> None:
+    """Raise StartRefused where people would meet a page on which nobody can sign in."""
+    if settings.identity == "elsewhere":
+        raise StartRefused(
+            f"CMB_IDENTITY=elsewhere is for processes that sign nobody in, and people do so at `cmbcluster {name}`. "
+            "Set CMB_IDENTITY=oidc and a provider."
+        )
 
 
 def web_application(frontend: Frontend, settings: Settings) -> ASGIApp:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from cmbcluster.commands.roles.keys import check_signing_keys
-from cmbcluster.commands.web_application import web_application
+from cmbcluster.commands.web_application import refuse_elsewhere, web_application
 from cmbcluster.edge.frontend import finished_frontend
 from cmbcluster.edge.places import TcpPlace
 from cmbcluster.edge.servers import SocketServer
@@ -26,7 +26,8 @@ class Web:
         self._settings = settings
 
     def check(self) -> None:
-        """Every replica must believe the sessions of the others."""
+        """People sign in here, and every replica must believe the sessions of the others."""
+        refuse_elsewhere(self._settings, self.name)
         check_signing_keys(self._settings, self.name)
 
     async def open(self, opened: AsyncExitStack) -> None:

@@ -48,3 +48,8 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{/* A new file of keys, as `cmbcluster admin make-keys` prints it. */}}
+{{- define "cmbcluster.newKeys" -}}
+{"keys": [{"kid": "{{ randAlphaNum 16 | sha256sum | trunc 8 }}", "key": "{{ printf "%x" (randBytes 32 | b64dec) }}"}]}
+{{- end }}

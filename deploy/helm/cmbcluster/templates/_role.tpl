@@ -1,6 +1,6 @@
 {{/*
 The Deployment of one role and its disruption budget.
-(dict "root" $ "role" "web" "database" true "keys" true "account" true "ports" (dict "http" 8201))
+(dict "root" $ "role" "web" "database" true "keys" (list "token") "account" true "ports" (dict "http" 8201))
 */}}
 {{- define "cmbcluster.role" -}}
 {{- $root := .root }}
@@ -68,6 +68,10 @@ spec:
           env:
             - name: POD_IP
               valueFrom: {fieldRef: {fieldPath: status.podIP}}
+            {{- if ne .role "web" }}
+            # Nobody signs in here, so no provider's secret is needed.
+            - {name: CMB_IDENTITY, value: elsewhere}
+            {{- end }}
             {{- if .relay }}
             - {name: CMB_RELAY_UPSTREAM, value: "$(POD_IP):{{ .relay }}"}
             {{- end }}
@@ -76,8 +80,8 @@ spec:
             - name: CMB_REDIS_URL
               valueFrom: {secretKeyRef: {name: {{ include "cmbcluster.secret" $root }}, key: redis-url, optional: true}}
             {{- end }}
-            {{- if .keys }}
-            - {name: CMB_TOKEN_KEYS_FILE, value: /etc/cmbcluster/keys/token-keys.json}
+            {{- range .keys }}
+            - {name: CMB_{{ . | upper }}_KEYS_FILE, value: /etc/cmbcluster/keys/{{ . }}-keys.json}
             {{- end }}
           ports:
             {{- range $name, $port := .ports }}
@@ -117,7 +121,10 @@ spec:
           secret:
             secretName: {{ include "cmbcluster.secret" $root }}
             defaultMode: 0440
-            items: [{key: token-keys.json, path: token-keys.json}]
+            items:
+              {{- range .keys }}
+              - {key: {{ . }}-keys.json, path: {{ . }}-keys.json}
+              {{- end }}
         {{- end }}
 ---
 apiVersion: policy/v1
