@@ -1,4 +1,4 @@
-# make run · test · check · bench · screenshots · clean
+# make run · test · check · bench · screenshots · image · clean
 # Each target does its own set-up and is quick the second time: .venv/.*-ready are stamps.
 
 SHELL := /bin/bash
@@ -12,8 +12,9 @@ BUN := $(TOOLS)/node_modules/.bin/bun
 BUN_VERSION := 1.4.5
 AXE_VERSION := 4.14.1
 PYTEST_ARGS ?=
+IMAGE ?= cmbcluster:dev
 
-.PHONY: help run test check format bench screenshots clean
+.PHONY: help run test check format bench screenshots image clean
 
 help:
 	@echo "make run          set up what is missing and start the platform"
@@ -21,6 +22,7 @@ help:
 	@echo "make check        formatting, lint, types, import rules"
 	@echo "make bench        measure, and write docs/benchmarks.md"
 	@echo "make screenshots  photograph every page"
+	@echo "make image        build the container image of all roles (IMAGE=name)"
 	@echo "make clean        remove what was built here (never your data)"
 
 run: $(VENV)/.run-ready $(VENV)/.bun-ready
@@ -50,6 +52,9 @@ bench: $(VENV)/.dev-ready $(VENV)/.bun-ready
 screenshots: $(VENV)/.dev-ready $(VENV)/.bun-ready
 	@tools/system-packages chromium:chromium || true
 	@$(BIN)/python tools/screenshots.py
+
+image:
+	@tools/build-image "$(IMAGE)"
 
 clean:
 	@rm -rf .web .states .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build

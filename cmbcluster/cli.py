@@ -6,7 +6,8 @@ Commands import what they need when they run, so that ``--help`` and ``settings`
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,10 @@ from cmbcluster import __version__
 from cmbcluster.commands.client import typed
 from cmbcluster.domain.actors import Tier
 from cmbcluster.errors import CMBClusterError, StartRefused, UserError
+
+if TYPE_CHECKING:
+    from cmbcluster.commands.roles.process import Role
+    from cmbcluster.settings import Settings
 
 app = typer.Typer(
     name="cmbcluster",
@@ -50,6 +55,55 @@ def up() -> None:
     from cmbcluster.settings import load_settings
 
     raise typer.Exit(run_up(load_settings()))
+
+
+@app.command()
+def web() -> None:
+    """Run the pages and the HTTP API alone, as one of several processes."""
+    from cmbcluster.commands.roles.web import Web
+
+    _run_role(Web)
+
+
+@app.command()
+def gate() -> None:
+    """Run the gate alone: it tells the edge who may reach an environment."""
+    from cmbcluster.commands.roles.gate import Gate
+
+    _run_role(Gate)
+
+
+@app.command()
+def controller() -> None:
+    """Run the controller alone: it starts and stops environments."""
+    from cmbcluster.commands.roles.controller import Controller
+
+    _run_role(Controller)
+
+
+@app.command()
+def edge() -> None:
+    """Run the edge alone: it listens for browsers."""
+    from cmbcluster.commands.roles.edge import Edge
+
+    _run_role(Edge)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema and the catalogue up to date, and leave."""
+    from cmbcluster.commands.migrate import run_migrate
+    from cmbcluster.settings import load_settings
+
+    raise typer.Exit(run_migrate(load_settings()))
+
+
+@app.command(name="build-pages", hidden=True)
+def build_pages() -> None:
+    """Build the pages that separate roles serve, as the container image does."""
+    from cmbcluster.commands.pages import run_build_pages
+
+    run_build_pages()
 
 
 @app.command()
@@ -129,14 +183,34 @@ def enable(email: Annotated[str, typer.Argument(help="E-mail address of somebody
 
 
 @admin.command(name="rotate-keys")
-def rotate_keys() -> None:
-    """Sign sessions with a new key from the next start on; nobody is signed out."""
+def rotate_keys(
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print the file with a new key, for a Secret, and write nothing.")
+    ] = False,
+) -> None:
+    """Sign sessions with a new key; nobody is signed out."""
     from cmbcluster.commands.admin import rotate_keys as renew
 
-    renew()
+    renew(only_print=only_print)
+
+
+@admin.command(name="make-keys")
+def make_keys() -> None:
+    """Print a new file of keys that sign sessions, for a Secret that all replicas mount."""
+    from cmbcluster.commands.admin import make_keys as make
+
+    make()
 
 
 typed.add_to(app)
+
+
+def _run_role(role: Callable[[Settings], Role]) -> None:
+    from cmbcluster.commands.roles.process import run_role
+    from cmbcluster.settings import load_settings
+
+    chosen = load_settings()
+    raise typer.Exit(run_role(chosen, role(chosen)))
 
 
 def main() -> None:

@@ -3,25 +3,25 @@
 Read from the environment (prefix ``CMB_``), then from a ``.env`` file in the working
 directory, then the default. No other module of the platform reads the environment for
 choices of ours; the client of the command line has two of its own.
-This module must never import another of ours but ``errors``, ``provider_settings`` and ``setting_addresses``.
+This module must never import another of ours but ``errors`` and those of single parts' settings.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from cmbcluster.database_settings import SQLITE, sqlalchemy_address
 from cmbcluster.errors import StartRefused
 from cmbcluster.provider_settings import ProviderSettings, google
+from cmbcluster.role_settings import RoleSettings
 from cmbcluster.setting_addresses import USUAL_PORTS, is_local, is_loopback, public_address, redis_address
 
 PREFIX = "CMB_"
@@ -44,7 +44,7 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_data_dir("cmbcluster", appauthor=False))
 
 
-class Settings(BaseSettings):
+class Settings(RoleSettings):
     """All settings, with the defaults of the embedded platform."""
 
     model_config = SettingsConfigDict(
@@ -75,10 +75,11 @@ class Settings(BaseSettings):
         description="How many proxies of yours stand in front of the edge; that many addresses they forward are "
         "believed.",
     )
-    identity: Literal["development", "oidc"] = Field(
+    identity: Literal["development", "oidc", "elsewhere"] = Field(
         "development",
         description="How people sign in. 'development' offers test people and works on loopback only; 'oidc' is "
-        "OpenID Connect, and in force by itself as soon as a provider is set.",
+        "OpenID Connect, and in force by itself as soon as a provider is set; 'elsewhere' is for processes that sign "
+        "nobody in and need no secrets of providers: gate, controller and edge.",
     )
     google_client_id: str = Field("", description="Client id from the Google Cloud console: adds sign-in with Google.")
     google_client_secret: SecretStr | None = Field(None, description="Client secret that belongs to it.")
@@ -99,9 +100,65 @@ class Settings(BaseSettings):
         "has verified.",
     )
     contact: str = Field("", description="Who somebody should ask that may not enter: a name, an address, or both.")
-    runtime: Literal["local"] = Field("local", description="What runs environments: processes of this machine.")
+    runtime: Literal["local", "kubernetes"] = Field(
+        "local", description="What runs environments: processes of this machine, or pods of a Kubernetes cluster."
+    )
+    instance: str = Field(
+        "cmbcluster",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$",
+        description="Name of this platform in the cluster; two platforms that share a namespace need different ones.",
+    )
+    kubernetes_namespace: str = Field(
+        "cmbcluster-envs",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="Namespace of the environments.",
+    )
+    kubernetes_context: str = Field(
+        "", description="Context of the kubeconfig; empty means its current one. Not used inside a cluster."
+    )
+    kubernetes_storage_class: str = Field(
+        "", description="Storage class of workspaces; empty means the cluster's usual one."
+    )
+    kubernetes_packages_bytes: int = Field(
+        50 * 1024**3, ge=1024**3, description="Size of the volume of installed packages that environments share."
+    )
+    kubernetes_packages_access: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
+        "ReadWriteOnce",
+        description="Access mode of that volume; a cluster of several nodes needs ReadWriteMany.",
+    )
+    kubernetes_packages_class: str = Field(
+        "", description="Storage class of that volume; empty means the cluster's usual one."
+    )
+    kubernetes_ephemeral_bytes: int = Field(
+        4 * 1024**3, ge=128 * 1024**2, description="Most an environment may write outside of its workspace, in bytes."
+    )
+    kubernetes_stop_grace_seconds: int = Field(
+        10, ge=1, le=300, description="Time an application in a cluster has to end by itself before it is ended."
+    )
+    workspace_image: str = Field(
+        "", description="Image with Python and uv that Python packages are installed on and run from, in a cluster."
+    )
+    workspace_python: str = Field(
+        "3.12", pattern=r"^3\.\d{1,2}$", description="Python version of that image, such as 3.12."
+    )
+    package_index_url: str = Field(
+        "", description="Index that pods of a cluster install packages from; empty means uv's usual one."
+    )
     database_url: SecretStr | None = Field(
-        None, description="SQLAlchemy address of the database; empty means SQLite in the data folder."
+        None,
+        description="Address of a PostgreSQL database, such as "
+        "postgresql://user:password@host/database?sslmode=require; empty means SQLite in the data folder.",
+    )
+    database_connections_at_once: int = Field(
+        20, ge=2, le=500, description="Connections to PostgreSQL that one process opens at most."
+    )
+    database_wait_seconds: float = Field(
+        5.0, ge=0.1, le=60, description="Longest wait for a free connection to PostgreSQL, and for a new one."
+    )
+    token_keys_file: Path | None = Field(
+        None,
+        description="File of the keys that sign sessions, the same for every replica, such as a mounted Secret; it is "
+        "never written. Empty means one in the data folder, made at the first start.",
     )
     redis_url: SecretStr | None = Field(
         None,
@@ -162,11 +219,16 @@ class Settings(BaseSettings):
     local_builds_at_once: int = Field(2, ge=1, le=16, description="Package builds that run at the same time.")
     build_seconds: int = Field(1800, ge=10, description="A build that takes longer is given up.")
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "token_keys_file")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _absolute(cls, value: Path | None) -> Path | None:
         """One folder has one name: the database's address and the lock are made from it."""
-        return Path(os.path.abspath(value.expanduser()))
+        return None if value is None else Path(os.path.abspath(value.expanduser()))
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_we_know(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(sqlalchemy_address(value.get_secret_value()))
 
     @field_validator("public_url")
     @classmethod
@@ -214,6 +276,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _providers_fit(self) -> Settings:
+        if self.identity == "elsewhere":
+            return self
         if bool(self.google_client_id) != (self.google_client_secret is not None):
             raise ValueError("CMB_GOOGLE_CLIENT_ID and CMB_GOOGLE_CLIENT_SECRET belong together. Set both or neither.")
         ids = [provider.id for provider in self.providers]
@@ -237,6 +301,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"CMB_IDENTITY=development lets anybody in, and CMB_PUBLIC_URL says that others come through "
                 f"{self.public_url}. Set a provider, or take CMB_PUBLIC_URL away."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_cluster_has_an_image(self) -> Settings:
+        if self.runtime == "kubernetes" and not self.workspace_image:
+            raise ValueError(
+                "CMB_RUNTIME=kubernetes needs an image that Python packages run on. Set CMB_WORKSPACE_IMAGE to one "
+                "built from deploy/images/workspace."
             )
         return self
 
@@ -278,7 +351,7 @@ class Settings(BaseSettings):
         """Address of the database for SQLAlchemy's asyncio engines."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        return f"sqlite+aiosqlite:///{self.data_dir / 'cmbcluster.db'}"
+        return f"{SQLITE}:///{self.data_dir / 'cmbcluster.db'}"
 
     @property
     def run_dir(self) -> Path:
@@ -319,56 +392,3 @@ def _sentence(error: ErrorDetails) -> str:
     if kind == "literal_error":
         return f"There is no such choice. Set it to {limits['expected']}."
     return str(error["msg"]).removeprefix("Value error, ")
-
-
-@dataclass(frozen=True)
-class SettingLine:
-    """One setting as shown to a person. ``value`` is masked when it is a secret."""
-
-    name: str
-    value: str
-    source: Literal["default", "file", "environment", "derived"]
-    description: str
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return "********"
-    if isinstance(value, tuple):
-        return ", ".join(str(each) for each in value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "" if value is None else str(value)
-
-
-def setting_lines(settings: Settings) -> tuple[SettingLine, ...]:
-    """Every setting in force with where its value came from, in the order of the class."""
-    in_environment = {name.upper() for name in os.environ}
-    in_file = {name.upper() for name, value in dotenv_values(ENV_FILE).items() if value is not None}
-    lines = []
-    for field, info in Settings.model_fields.items():
-        name = PREFIX + field.upper()
-        source: Literal["default", "file", "environment", "derived"] = "default"
-        if name in in_environment:
-            source = "environment"
-        elif name in in_file:
-            source = "file"
-        elif info.default_factory is None and getattr(settings, field) != info.default:
-            # It follows from another setting.
-            source = "derived"
-        lines.append(SettingLine(name, _shown(getattr(settings, field)), source, info.description or ""))
-    return tuple(lines)
-
-
-def example_file() -> str:
-    """The text of ``.env.example``: every setting, commented out, with its default."""
-    parts = [
-        "# Every setting of CMBCluster with its default. Written by `cmbcluster settings --example`;",
-        "# copy to .env and take the # away from what you change. The environment goes before this file.",
-    ]
-    for field, info in Settings.model_fields.items():
-        computed = info.default_factory is not None
-        value = "" if computed else _shown(info.default)
-        note = " Default: the user data folder of this platform." if field == "data_dir" else ""
-        parts += ["", f"# {info.description}{note}", f"# {PREFIX}{field.upper()}={value}"]
-    return "\n".join(parts) + "\n"

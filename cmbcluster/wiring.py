@@ -11,14 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from limits.aio.storage import RedisStorage, Storage
 
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.bus.port import Bus
 from cmbcluster.catalogue.schema import load_seed
-from cmbcluster.crypto.keyring import Keyring
+from cmbcluster.crypto.keyring import Keyring, new_file
 from cmbcluster.db.database import Database
 from cmbcluster.domain.actors import SYSTEM
 from cmbcluster.identity.development import DevelopmentIdentity
@@ -41,6 +41,14 @@ from cmbcluster.services.sessions import SessionService
 from cmbcluster.services.shares import ShareService
 from cmbcluster.services.sign_ins import SignInService
 from cmbcluster.settings import Settings
+
+
+@runtime_checkable
+class OpenedRuntime(Runtime, Insight, Protocol):
+    """A runtime we opened and have to close; environments go on."""
+
+    async def close(self) -> None:
+        """Stop following."""
 
 
 @dataclass(frozen=True)
@@ -132,34 +140,97 @@ def _identity(settings: Settings) -> Identity:
     return OidcIdentity(settings)
 
 
-async def open_parts(settings: Settings) -> Parts:
+async def open_parts(settings: Settings, *, prepare: bool = True) -> Parts:
     """Open everything that the settings ask for; ``close_parts`` closes it.
 
-    Raises StartRefused when this machine cannot give what is asked.
+    ``prepare`` brings schema and catalogue up to date first, which one process does where
+    there are several. Raises StartRefused when this machine cannot give what is asked.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    runtime = LocalRuntime(settings)
-    await runtime.open()
+    runtime = await _open_runtime(settings)
     resolver = UvResolver(settings)
-    made = await _open_services(settings, runtime, runtime, resolver)
+    made = await _open_services(settings, runtime, runtime, resolver, prepare=prepare)
     set_parts(made)
-    _closing.append(asyncio.create_task(_forget_on_rings(made), name="forget cached answers"))
+    _closing.append(
+        asyncio.create_task(
+            _forget_on_rings(made.bus, made.sessions, made.api_tokens, made.access), name="forget cached answers"
+        )
+    )
     return made
 
 
-async def _open_services(settings: Settings, runtime: Runtime, insight: Insight, resolver: Resolver) -> Parts:
+async def _open_runtime(settings: Settings) -> OpenedRuntime:
+    if settings.runtime == "local":
+        local = LocalRuntime(settings)
+        await local.open()
+        return local
+    # Loaded only where it is used: the client of clusters costs a laptop memory and time at the start.
+    from cmbcluster.runtime.kubernetes.runtime import KubernetesRuntime
+
+    cluster = KubernetesRuntime(settings)
+    await cluster.open()
+    return cluster
+
+
+async def _open_services(
+    settings: Settings, runtime: Runtime, insight: Insight, resolver: Resolver, *, prepare: bool
+) -> Parts:
     if settings.database_url is None:
         # Only we may read who signed in and what they did; SQLite's other files follow this one's mode.
         await asyncio.to_thread((settings.data_dir / "cmbcluster.db").touch, 0o600)
-    database = Database(settings.sqlalchemy_url)
-    await database.migrate()
-    keyring = await asyncio.to_thread(Keyring.of_file, keyring_path(settings))
+    database = _database(settings)
+    if prepare:
+        await database.migrate()
+    keyring = await asyncio.to_thread(_keyring, settings)
     bus = await _opened.enter_async_context(open_bus(settings))
     counts = await _opened.enter_async_context(open_counts(settings))
     made = build_parts(settings, database, bus, runtime, insight, resolver, keyring, counts)
-    await made.catalogue.seed(SYSTEM, load_seed())
-    await made.sign_ins.shut_old_ways(SYSTEM)
+    if prepare:
+        await made.catalogue.seed(SYSTEM, load_seed())
+    if settings.identity != "elsewhere":
+        # Who signs nobody in does not know who may.
+        await made.sign_ins.shut_old_ways(SYSTEM)
     return made
+
+
+def _database(settings: Settings) -> Database:
+    return Database(
+        settings.sqlalchemy_url,
+        connections_at_once=settings.database_connections_at_once,
+        wait_seconds=settings.database_wait_seconds,
+    )
+
+
+async def prepare_database(settings: Settings) -> None:
+    """Bring schema and catalogue up to date, for processes that come after this one."""
+    database = _database(settings)
+    try:
+        await database.migrate()
+        await CatalogueService(database).seed(SYSTEM, load_seed())
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def access_alone(settings: Settings) -> AsyncIterator[AccessService]:
+    """What the gate asks, without a runtime; the schema must be there."""
+    database = _database(settings)
+    keyring = await asyncio.to_thread(_keyring, settings)
+    try:
+        async with open_bus(settings) as bus, open_counts(settings) as counts:
+            sessions = SessionService(database, bus, settings, keyring)
+            api_tokens = ApiTokenService(database, bus, settings, RateService(settings, counts))
+            access = AccessService(database, bus, settings, sessions, api_tokens, keyring)
+            forgetting = asyncio.create_task(
+                _forget_on_rings(bus, sessions, api_tokens, access), name="forget cached answers"
+            )
+            try:
+                yield access
+            finally:
+                forgetting.cancel()
+                await asyncio.gather(forgetting, return_exceptions=True)
+    finally:
+        await database.close()
 
 
 @asynccontextmanager
@@ -205,7 +276,7 @@ async def open_counts(settings: Settings) -> AsyncIterator[Storage | None]:
 async def accounts_alone(settings: Settings) -> AsyncIterator[AccountService]:
     """The accounts without a runtime, for commands that must not look after environments."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.sqlalchemy_url)
+    database = _database(settings)
     try:
         await database.migrate()
         # With a bus that others hear, what the operator ends has ended everywhere at once.
@@ -229,7 +300,7 @@ async def close_parts() -> None:
     _closing.clear()
     if _parts is not None:
         await _parts.identity.close()
-        if isinstance(_parts.runtime, LocalRuntime):
+        if isinstance(_parts.runtime, OpenedRuntime):
             await _parts.runtime.close()
         await _parts.database.close()
     await _opened.aclose()
@@ -270,21 +341,39 @@ def local_builds(settings: Settings) -> LocalBuilds:
     return LocalBuilds(settings)
 
 
-async def _forget_on_rings(made: Parts) -> None:
+async def _forget_on_rings(
+    bus: Bus, sessions: SessionService, api_tokens: ApiTokenService, access: AccessService
+) -> None:
     """Drop cached answers as soon as a session or an environment changes, on any replica."""
-    async with made.bus.subscribe("sessions", "gate") as rings:
+    async with bus.subscribe("sessions", "gate") as rings:
         async for ring in rings:
             if ring.topic == "sessions":
-                made.sessions.forget_answers()
-                made.api_tokens.forget_answers()
-            made.access.forget_passes()
+                sessions.forget_answers()
+                api_tokens.forget_answers()
+            access.forget_passes()
 
 
 def keyring_path(settings: Settings) -> Path:
     """The file of the keys that sign sessions' and environments' tokens."""
-    return settings.data_dir / "keys" / "tokens.json"
+    return settings.token_keys_file or settings.data_dir / "keys" / "tokens.json"
+
+
+def _keyring(settings: Settings) -> Keyring:
+    path = keyring_path(settings)
+    # A file that was named is somebody else's to write: replicas that each made one would not know each other's tokens.
+    return Keyring.of_file(path) if settings.token_keys_file is None else Keyring.of_given_file(path)
 
 
 def rotate_token_keys(settings: Settings) -> int:
     """Sign with a new key from now on; returns how many keys still verify. For the operator's terminal."""
-    return Keyring.of_file(keyring_path(settings)).rotate()
+    return _keyring(settings).rotate()
+
+
+def renewed_token_keys(settings: Settings) -> str:
+    """The content of a file with a new key in front of the present ones. For the operator's terminal."""
+    return _keyring(settings).renewed()
+
+
+def new_token_keys() -> str:
+    """The content of a new file of keys. For the operator's terminal."""
+    return new_file()

@@ -124,11 +124,11 @@ class Platform:
 async def open_platform(folder: Path, **more: object) -> AsyncIterator[Platform]:
     """A platform with two applications: ``tiny`` (catalogue) and ``custom`` (a form).
 
-    ``more`` are settings that differ from the tests' usual ones.
+    ``more`` are settings that differ from the tests' usual ones, such as ``database_url``.
     """
     clock = Clock()
     settings = Settings(data_dir=folder, session_cache_seconds=0, _env_file=None, **more)  # type: ignore[arg-type]
-    database = Database(settings.sqlalchemy_url, clock)
+    database = Database(settings.sqlalchemy_url, clock, wait_seconds=settings.database_wait_seconds)
     await database.migrate()
     bus, runtime, resolver = MemoryBus(), FakeRuntime(now=clock), FakeResolver()
     parts = build_parts(settings, database, bus, runtime, runtime, resolver, KEYRING)

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from cmbcluster.errors import StartRefused
 from cmbcluster.identity.oidc import OidcIdentity
 from cmbcluster.provider_settings import ProviderSettings
-from cmbcluster.settings import Settings, example_file, load_settings, setting_lines
+from cmbcluster.setting_lines import example_file, setting_lines
+from cmbcluster.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 # A number of these says in its name what it counts.
@@ -107,7 +108,10 @@ def test_lines_tell_the_source_and_mask_secrets(monkeypatch: pytest.MonkeyPatch,
 
 def test_every_secret_is_a_secret_type() -> None:
     for name, field in Settings.model_fields.items():
-        if any(word in name for word in ("secret", "password", "token", "database_url", "redis_url")):
+        names_a_file = name.endswith("_file")
+        if not names_a_file and any(
+            word in name for word in ("secret", "password", "token", "database_url", "redis_url")
+        ):
             assert SecretStr in getattr(field.annotation, "__args__", (field.annotation,)), name
 
 
@@ -280,7 +284,7 @@ def test_the_public_address_is_that_of_browsers(url: str, home: str, environment
         ("CMB_PORT", "99999", "CMB_PORT: This is too large. Set it to 65535 or less."),
         ("CMB_PORT", "0", "CMB_PORT: This is too small. Set it to 1 or more."),
         ("CMB_SWEEP_SECONDS", "soon", "CMB_SWEEP_SECONDS: This is not a number. Write one, such as 2.5."),
-        ("CMB_RUNTIME", "docker", "CMB_RUNTIME: There is no such choice. Set it to 'local'."),
+        ("CMB_RUNTIME", "docker", "CMB_RUNTIME: There is no such choice. Set it to 'local' or 'kubernetes'."),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(
@@ -296,3 +300,29 @@ def test_what_follows_from_another_setting_is_no_default(monkeypatch: pytest.Mon
     monkeypatch.setenv("CMB_HOST", "cmb.localhost")
     told = {line.name: line.source for line in setting_lines(load_settings(_env_file=None))}
     assert (told["CMB_HOST"], told["CMB_PUBLIC_URL"], told["CMB_PORT"]) == ("environment", "derived", "default")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("postgresql://u:p%40@db/cmb?sslmode=require", "postgresql+asyncpg://u:p%40@db/cmb?sslmode=require"),
+        ("postgres://u@db:6432/cmb?connect_timeout=3", "postgresql+asyncpg://u@db:6432/cmb"),
+        ("postgresql+asyncpg://u@db/cmb", "postgresql+asyncpg://u@db/cmb"),
+        ("sqlite:////data/x.db", "sqlite+aiosqlite:////data/x.db"),
+    ],
+)
+def test_a_database_is_written_as_operators_write_it(monkeypatch: pytest.MonkeyPatch, written: str, read: str) -> None:
+    monkeypatch.setenv("CMB_DATABASE_URL", written)
+    assert load_settings().sqlalchemy_url == read
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [("mysql://u:hush@db/cmb", "postgresql://"), ("cmb", "postgresql://"), ("postgresql://u:hush@db", "name of the")],
+)
+def test_another_database_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch, url: str, words: str) -> None:
+    monkeypatch.setenv("CMB_DATABASE_URL", url)
+    with pytest.raises(StartRefused, match=words) as refused:
+        load_settings()
+    assert "CMB_DATABASE_URL" in str(refused.value)
+    assert "hush" not in str(refused.value)

@@ -80,12 +80,21 @@ def enable(email: str) -> None:
     _change(email, lambda accounts, user_id: accounts.enable(SYSTEM, user_id), "can sign in again")
 
 
-def rotate_keys() -> None:
-    """Sign sessions with a new key from now on."""
-    kept = wiring.rotate_token_keys(load_settings())
+def rotate_keys(*, only_print: bool) -> None:
+    """Sign sessions with a new key from now on, or print the file that would do so."""
+    settings = load_settings()
+    if only_print:
+        print(wiring.renewed_token_keys(settings))  # noqa: T201 - for a pipe, so nothing may break its lines
+        return
+    kept = wiring.rotate_token_keys(settings)
     Console(highlight=False).print(
-        f"Sessions are signed with a new key after the next start; {kept - 1} older ones still open theirs."
+        f"Sessions are signed with a new key within a minute; {kept - 1} older ones still open theirs."
     )
+
+
+def make_keys() -> None:
+    """Print the content of a new file of keys."""
+    print(wiring.new_token_keys())  # noqa: T201 - for a pipe, so nothing may break its lines
 
 
 def _change(email: str, act: Callable[[AccountService, UUID], Awaitable[PersonView]], words: str) -> None:

@@ -6,32 +6,22 @@ happens, no socket, process or folder of ours may stay behind; environments stay
 
 from __future__ import annotations
 
-import importlib
-import logging
-import os
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any
 
 from starlette.types import ASGIApp
 
 from cmbcluster.commands.lock import data_folder
+from cmbcluster.commands.web_application import web_application
 from cmbcluster.controller.controller import Controller
 from cmbcluster.edge.caddy import Caddy, addresses
 from cmbcluster.edge.caddyfile import EdgePlan
-from cmbcluster.edge.frontend import Frontend, project_root, ready_frontend
+from cmbcluster.edge.frontend import ready_frontend
 from cmbcluster.edge.gate import Gate
 from cmbcluster.edge.gate_server import GateServer
 from cmbcluster.edge.relay import Relay
 from cmbcluster.edge.rooms import EdgeRooms, close_rooms, open_rooms
 from cmbcluster.edge.servers import SocketServer
-from cmbcluster.http.forwarded import Forwarded
-from cmbcluster.http.middleware import Shell
-from cmbcluster.http.policy import content_security_policy, script_hashes
-from cmbcluster.http.routes import OwnRoutesFirst
-from cmbcluster.http.session_cookie import SessionCookies
-from cmbcluster.http.sockets import SocketsOfNetworks, SocketsOfSessions
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import close_parts, open_parts, parts
 
@@ -72,7 +62,7 @@ class Platform:
         frontend = await ready_frontend(settings.data_dir, settings.public_url, self._say)
         await open_parts(settings)
         self._opened.push_async_callback(close_parts)
-        web = _web_application(frontend, settings)
+        web = web_application(frontend, settings)
         controller = Controller(parts())
         self._opened.push_async_callback(self._close_controller, controller)
         await controller.open()
@@ -118,27 +108,3 @@ class Platform:
 
     async def _close_controller(self, controller: Controller) -> None:
         await controller.close()
-
-
-def _web_application(frontend: Frontend, settings: Settings) -> ASGIApp:
-    """The Reflex application over the built pages, inside our own shell."""
-    redis_url = settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
-    os.environ.update(frontend.environment(redis_url))
-    root = str(project_root())
-    if root not in sys.path:
-        sys.path.insert(0, root)
-    module: Any = importlib.import_module("cmbcluster.cmbcluster")
-    reflex_application: ASGIApp = module.app()
-    _take_over_logging()
-    policy = content_security_policy(settings.public_url, script_hashes(frontend.client))
-    inner = OwnRoutesFirst(SocketsOfSessions(reflex_application, settings))
-    shell = Shell(SocketsOfNetworks(SessionCookies(inner, settings), settings), settings.public_url, policy)
-    return Forwarded(shell, settings)
-
-
-def _take_over_logging() -> None:
-    """Reflex hangs handlers of its own on its loggers when it is loaded; every line goes our way."""
-    for name, logger in list(logging.root.manager.loggerDict.items()):
-        if name.partition(".")[0].startswith("reflex") and isinstance(logger, logging.Logger):
-            logger.handlers.clear()
-            logger.propagate = True

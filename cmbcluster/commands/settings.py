@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cmbcluster.settings import ENV_FILE, example_file, load_settings, setting_lines
+from cmbcluster.setting_lines import example_file, setting_lines
+from cmbcluster.settings import ENV_FILE, load_settings
 
 _SOURCES = {
     "default": "default",

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cmbcluster import __version__, logs
 from cmbcluster.commands.platform import Platform
+from cmbcluster.commands.web_application import refuse_elsewhere
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import parts
 
@@ -33,6 +34,7 @@ _LEVELS = {
 def run_up(settings: Settings) -> int:
     """Run until told to stop; the exit status."""
     logs.configure(settings)
+    refuse_elsewhere(settings, "up")
     return asyncio.run(_up(settings, Console(highlight=False), time.monotonic()))
 
 
@@ -66,7 +68,7 @@ async def _up(settings: Settings, console: Console, since: float) -> int:
             return FORCED
         raise
     _greet(settings, console, time.monotonic() - since)
-    _settle_memory()
+    settle_memory()
     await told_to_stop.wait()
     console.print()
     say("Stopping. Ctrl-C again ends at once and leaves environments running.")
@@ -75,7 +77,7 @@ async def _up(settings: Settings, console: Console, since: float) -> int:
     return 0
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Give back what only the start needed: a platform that idles should be small."""
     gc.collect()
     gc.freeze()

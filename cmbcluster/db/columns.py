@@ -1,4 +1,4 @@
-"""Column types and keys shared by all tables."""
+"""Column types, keys, and the one way to add a row that may be there, shared by all tables."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from uuid import UUID
 
 import uuid_utils.compat
 from sqlalchemy import DateTime
-from sqlalchemy.engine import Dialect
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import CursorResult, Dialect
 from sqlalchemy.types import TypeDecorator
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -36,3 +39,14 @@ class UtcDateTime(TypeDecorator[datetime]):
 def new_id() -> UUID:
     """A UUIDv7: sorts by the time it was made, so pages of lists need no second key."""
     return uuid_utils.compat.uuid7()
+
+
+async def add_unless_present(session: AsyncSession, row: SQLModel, key: Any) -> bool:
+    """Insert a row unless one with the same ``key`` exists; says whether it was new.
+
+    What was added so far is sent before, as the session does for its own rows.
+    """
+    await session.flush()
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    added = await session.exec(insert(type(row)).values(row.model_dump()).on_conflict_do_nothing(index_elements=[key]))
+    return isinstance(added, CursorResult) and added.rowcount == 1

@@ -1,42 +1,42 @@
 """Engine, transactions and migrations.
 
 Writing transactions on SQLite begin IMMEDIATE, so that what is counted inside them stays
-true until they commit; on PostgreSQL the repositories lock the owner's row instead. All
-SQLite-only statements of the project are in ``sqlite``.
+true until they commit; on PostgreSQL the repositories lock the owner's row instead, always
+before an environment's. A transaction that only reads sees one moment on both. All that one of
+the two needs and the other does not is in ``sqlite`` and ``postgres``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import alembic.command
 import alembic.config
 from sqlalchemy import Connection, func
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from cmbcluster.database_settings import is_postgresql
 from cmbcluster.db import sqlite
 from cmbcluster.db.access import GateCodes
 from cmbcluster.db.catalogue import Applications
 from cmbcluster.db.environments import Environments
+from cmbcluster.db.failures import TRANSLATED, meaning
 from cmbcluster.db.identities import Identities, SignInAttempts
 from cmbcluster.db.people import Sessions, Users
 from cmbcluster.db.records import ActivityRows, Notices
 from cmbcluster.db.scripts import ApiTokens, LaunchKeys
 from cmbcluster.db.shares import Shares
-from cmbcluster.errors import CMBClusterError, DatabaseUnavailable
 
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "alembic"
-
-
-class KeyTaken(CMBClusterError):
-    """A unique key refused a row: somebody else wrote the same thing at the same moment."""
+CONNECTIONS_AT_ONCE = 20
+WAIT_SECONDS = 5.0
 
 
 class Work:
@@ -45,6 +45,7 @@ class Work:
     def __init__(self, session: AsyncSession, clock: Callable[[], datetime] | None) -> None:
         self._session = session
         self._clock = clock
+        self._asked: tuple[datetime, float] | None = None
         self.users = Users(session)
         self.identities = Identities(session)
         self.sign_in_attempts = SignInAttempts(session)
@@ -59,45 +60,100 @@ class Work:
         self.launch_keys = LaunchKeys(session)
 
     async def now(self) -> datetime:
-        """The database's time. SQLite has this machine's, so it need not be asked."""
+        """The database's time, which is the same for all replicas. SQLite has this machine's."""
         if self._clock is not None:
             return self._clock()
-        if self._session.get_bind().dialect.name == "sqlite":
+        if not self._on_postgresql:
             return datetime.now(UTC)
-        moment: datetime = (await self._session.exec(select(func.clock_timestamp()))).one()
-        return moment
+        if self._asked is None:
+            # Asked once; how long ago that was, every machine can tell.
+            moment: datetime = (await self._session.exec(select(func.clock_timestamp()))).one()
+            self._asked = moment.astimezone(UTC), time.monotonic()
+        then, at = self._asked
+        return then + timedelta(seconds=time.monotonic() - at)
+
+    async def take_turn(self, name: str) -> None:
+        """Wait until nobody else does what has this name, and keep others out until the transaction ends.
+
+        Writing transactions on SQLite are one at a time anyway.
+        """
+        if self._on_postgresql:
+            from cmbcluster.db import postgres
+
+            await (await self._session.connection()).run_sync(postgres.take_turn, name)
 
     async def flush(self) -> None:
         """Send what was added so far, so that a violated key shows here."""
         await self._session.flush()
 
+    @property
+    def _on_postgresql(self) -> bool:
+        return self._session.get_bind().dialect.name == "postgresql"
+
 
 class Database:
-    """The one way to the database. ``clock`` replaces its time in tests."""
+    """The one way to the database. ``clock`` replaces its time in tests.
 
-    def __init__(self, url: str, clock: Callable[[], datetime] | None = None) -> None:
+    ``connections_at_once`` and ``wait_seconds`` bound the pool of PostgreSQL's connections, and
+    the wait for a free or a new one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        clock: Callable[[], datetime] | None = None,
+        *,
+        connections_at_once: int = CONNECTIONS_AT_ONCE,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
         self._clock = clock
+        self._url = url
+        self._wait_seconds = wait_seconds
         # One writer at a time is SQLite's rule. Who waits here is woken in turn; who waits in
         # SQLite sleeps for ever longer moments and looks again.
         self._turn: AbstractAsyncContextManager[None] = nullcontext()
-        if url.startswith("sqlite"):
-            self.engine: AsyncEngine = create_async_engine(url, module=sqlite.Driver())
+        if is_postgresql(url):
+            # Loaded only where it is used: its driver costs a laptop memory and time at the start.
+            from cmbcluster.db import postgres
+
+            self.engine: AsyncEngine = postgres.pooled_engine(
+                url, connections_at_once=connections_at_once, wait_seconds=wait_seconds
+            )
+            # One moment for all that is read, as on SQLite; such a transaction never fails for it.
+            reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            writing = self.engine
+            glancing = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        else:
+            self.engine = create_async_engine(url, module=sqlite.Driver())
             sqlite.prepare(self.engine.sync_engine)
             self._turn = asyncio.Lock()
-            outside = {"cmb_begin": ""}
-        else:
-            self.engine = create_async_engine(url, pool_pre_ping=True)
-            outside = {"isolation_level": "AUTOCOMMIT"}
-        writing = self.engine.execution_options(cmb_begin="IMMEDIATE")
-        glancing = self.engine.execution_options(**outside)
-        self._read = async_sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)
+            reading = self.engine
+            writing = self.engine.execution_options(cmb_begin="IMMEDIATE")
+            glancing = self.engine.execution_options(cmb_begin="")
+        self._read = async_sessionmaker(reading, class_=AsyncSession, expire_on_commit=False)
         self._glance = async_sessionmaker(glancing, class_=AsyncSession, expire_on_commit=False)
         self._write = async_sessionmaker(writing, class_=AsyncSession, expire_on_commit=False)
 
     async def migrate(self) -> None:
-        """Bring the schema to its newest form; the one path to it, in tests too."""
-        async with self.engine.begin() as connection:
-            await connection.run_sync(_upgrade)
+        """Bring the schema to its newest form; the one path to it, in tests too.
+
+        Replicas that start together do it one after the other, and all but the first find it done.
+        """
+        if not is_postgresql(self._url):
+            async with self.engine.begin() as connection:
+                await connection.run_sync(_upgrade)
+            return
+        from cmbcluster.db import postgres
+
+        engine = postgres.migrating_engine(self._url, wait_seconds=self._wait_seconds)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(postgres.take_turn, postgres.MIGRATIONS_TURN)
+                await connection.run_sync(_upgrade)
+        except TRANSLATED as failed:
+            raise meaning(failed, committing=False) from failed
+        finally:
+            await engine.dispose()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -105,13 +161,16 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Work]:
-        """A transaction that may write; commits at the end, rolls back on any exception."""
+        """A transaction that may write; commits at the end, rolls back on any exception.
+
+        Raises KeyTaken, Clashed (nothing was kept), CommitUnknown, or DatabaseUnavailable.
+        """
         async with self._turn, self._opened(self._write) as work:
             yield work
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Work]:
-        """A transaction that only reads."""
+        """A transaction that only reads, and sees one moment."""
         async with self._opened(self._read) as work:
             yield work
 
@@ -126,17 +185,14 @@ class Database:
 
     @asynccontextmanager
     async def _opened(self, sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[Work]:
+        committing = False
         try:
             async with sessions() as session, session.begin():
                 yield Work(session, self._clock)
-        except IntegrityError as clash:
-            raise KeyTaken(f"a key refused the row: {type(clash.orig).__name__}") from clash
-        except OperationalError as failed:
-            raise DatabaseUnavailable(f"the database did not answer: {type(failed.orig).__name__}") from failed
-        except DBAPIError as failed:
-            if failed.connection_invalidated:
-                raise DatabaseUnavailable("the connection to the database was lost") from failed
-            raise
+                await session.flush()
+                committing = True
+        except TRANSLATED as failed:
+            raise meaning(failed, committing=committing) from failed
 
 
 def _upgrade(connection: Connection) -> None:

@@ -19,6 +19,7 @@ from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from cmbcluster.db.columns import add_unless_present
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.lifecycle import LAUNCHING, OCCUPYING, Phase, Stage
 from cmbcluster.domain.timing import Measured
@@ -80,9 +81,11 @@ class Environments:
         """Keep a new environment."""
         self._session.add(row)
 
-    async def by_id(self, environment_id: UUID) -> Environment | None:
-        """The environment, gone or not, or None."""
-        return await self._session.get(Environment, environment_id)
+    async def by_id(self, environment_id: UUID, *, lock: bool = False) -> Environment | None:
+        """The environment, gone or not, or None; locked: as it is now, and until the transaction ends."""
+        return await self._session.get(
+            Environment, environment_id, with_for_update={"key_share": True} if lock else None
+        )
 
     async def by_slug(self, slug: str) -> Environment | None:
         """The environment that has this address, or None."""
@@ -94,7 +97,9 @@ class Environments:
         query = select(Environment).where(
             Environment.id == environment_id, Environment.owner_id == owner_id, col(Environment.gone_at).is_(None)
         )
-        found = await self._session.exec(query.with_for_update() if lock else query)
+        if lock:
+            query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+        found = await self._session.exec(query)
         return found.first()
 
     async def named(self, owner_id: UUID, name: str) -> Environment | None:
@@ -254,9 +259,9 @@ class Environments:
         return await self._session.get(PackageLock, digest)
 
     async def keep_lock(self, row: PackageLock) -> None:
-        """Keep a lock unless the same one is kept already."""
+        """Keep a lock unless the same one is kept already, or is being kept at this moment."""
         if await self._session.get(PackageLock, row.digest) is None:
-            self._session.add(row)
+            await add_unless_present(self._session, row, PackageLock.digest)
 
     async def _listed(self, query: SelectOfScalar[Environment]) -> tuple[Environment, ...]:
         """Rows to be read and nothing else: they have an environment's fields, and no change of them is noticed."""

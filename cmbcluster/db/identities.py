@@ -24,14 +24,16 @@ class Identities:
         """Keep a new identity."""
         self._session.add(row)
 
-    async def person(self, provider: str, subject: str) -> tuple[LinkedIdentity, User] | None:
-        """An identity and the person whose it is, or None."""
-        found = await self._session.exec(
+    async def person(self, provider: str, subject: str, *, lock: bool = False) -> tuple[LinkedIdentity, User] | None:
+        """An identity and the person whose it is, or None; locked: both as they are now, until the transaction ends."""
+        query = (
             select(LinkedIdentity, User)
             .join(User, col(User.id) == col(LinkedIdentity.user_id))
             .where(LinkedIdentity.provider == provider, LinkedIdentity.subject == subject)
         )
-        return found.first()
+        if lock:
+            query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+        return (await self._session.exec(query)).first()
 
     async def of(self, user_id: UUID) -> tuple[LinkedIdentity, ...]:
         """All identities of a person, the first one first."""
@@ -77,8 +79,8 @@ class SignInAttempts:
         self._session.add(row)
 
     async def by_state(self, state_sha256: str) -> SignInAttempt | None:
-        """The attempt, used or not, or None."""
-        return await self._session.get(SignInAttempt, state_sha256)
+        """The attempt, used or not, or None; locked, so that of two that bring it one finds it used."""
+        return await self._session.get(SignInAttempt, state_sha256, with_for_update=True)
 
     async def use(self, state_sha256: str, now: datetime) -> bool:
         """Whether this call is the first to use it, in time."""
@@ -96,4 +98,14 @@ class SignInAttempts:
 
     async def forget_expired(self, before: datetime) -> None:
         """Remove those that expired before a moment."""
-        await self._session.exec(delete(SignInAttempt).where(col(SignInAttempt.expires_at) < before))
+        # What another replica is just removing is left to it: nobody waits for tidying up.
+        old = (
+            select(SignInAttempt.state_sha256)
+            .where(col(SignInAttempt.expires_at) < before)
+            .with_for_update(skip_locked=True)
+        )
+        await self._session.exec(
+            delete(SignInAttempt)
+            .where(col(SignInAttempt.state_sha256).in_(old))
+            .execution_options(synchronize_session=False)
+        )

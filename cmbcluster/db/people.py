@@ -65,11 +65,18 @@ class Users:
         return int(found.one())
 
     async def lock(self, user_id: UUID) -> User | None:
-        """The user with their row locked until the end of the transaction.
+        """The user with their row locked until the end of the transaction, and as it is now.
 
-        On SQLite the whole database is locked already, and the clause is left out.
+        Rows that refer to a locked one may be added by others meanwhile; the controller does
+        so while it holds an environment. On SQLite the whole database is locked already, and
+        the clause is left out.
         """
-        found = await self._session.exec(select(User).where(User.id == user_id).with_for_update())
+        found = await self._session.exec(
+            select(User)
+            .where(User.id == user_id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
         return found.first()
 
 

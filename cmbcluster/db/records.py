@@ -10,6 +10,7 @@ from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from cmbcluster.db.columns import add_unless_present
 from cmbcluster.db.models import Activity, Notice
 
 
@@ -85,14 +86,9 @@ class Notices:
     async def add_once(self, row: Notice) -> bool:
         """Keep a notice unless one with the same ``once`` exists; says whether it was new.
 
-        Safe against another controller: the key is unique, and writing transactions on
-        SQLite are one at a time.
+        Safe against another controller: the key is unique, and the database decides.
         """
-        present = await self._session.exec(select(Notice.id).where(Notice.once == row.once))
-        if present.first() is not None:
-            return False
-        self._session.add(row)
-        return True
+        return await add_unless_present(self._session, row, Notice.once)
 
     async def recent(self, user_id: UUID, limit: int) -> tuple[Notice, ...]:
         """The newest notices of a person."""

@@ -33,11 +33,11 @@ class ApiTokens:
         return found.first()
 
     async def owned(self, token_id: UUID, user_id: UUID) -> ApiToken | None:
-        """The person's token that is not revoked; None for missing and foreign alike."""
+        """The person's token that is not revoked, locked; None for missing and foreign alike."""
         found = await self._session.exec(
-            select(ApiToken).where(
-                ApiToken.id == token_id, ApiToken.user_id == user_id, col(ApiToken.revoked_at).is_(None)
-            )
+            select(ApiToken)
+            .where(ApiToken.id == token_id, ApiToken.user_id == user_id, col(ApiToken.revoked_at).is_(None))
+            .with_for_update()
         )
         return found.first()
 

@@ -66,6 +66,17 @@ class StopReason(StrEnum):
     DISK_FULL = "disk_full"
     START_FAILED = "start_failed"
     LOST = "lost"
+    IMAGE_UNAVAILABLE = "image_unavailable"
+    IMAGE_REFUSED = "image_refused"
+    IMAGE_PLATFORM = "image_platform"
+    NO_ROOM = "no_room"
+    QUOTA = "quota"
+    REFUSED = "refused"
+    VOLUME = "volume"
+    EVICTED = "evicted"
+    PREEMPTED = "preempted"
+    NODE_LOST = "node_lost"
+    TAKEN_AWAY = "taken_away"
 
 
 LAUNCHING = frozenset({Phase.QUEUED, Phase.SCHEDULING, Phase.PULLING, Phase.STARTING})

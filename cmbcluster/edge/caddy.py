@@ -142,6 +142,11 @@ class Caddy:
         """Process id of the present Caddy."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether it is there at this moment."""
+        return self._process is not None and self._process.returncode is None
+
     async def clear_the_way(self, binds: tuple[str, ...], port: int) -> None:
         """End a predecessor's Caddy and see that the port is free; StartRefused when it is not."""
         await asyncio.to_thread(self._end_predecessor)
@@ -158,7 +163,7 @@ class Caddy:
             raise
         self._watch = asyncio.create_task(self._keep_alive(plan), name="caddy")
 
-    async def stop(self) -> None:
+    async def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
         """End Caddy, by force after a grace."""
         if self._watch is not None:
             self._watch.cancel()
@@ -171,7 +176,7 @@ class Caddy:
         if process.returncode is None:
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            await asyncio.wait_for(process.wait(), grace_seconds)
         except TimeoutError:
             process.kill()
             await process.wait()

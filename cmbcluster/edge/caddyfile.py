@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmbcluster.edge.cookies import DOMAIN_ATTRIBUTE, OF_OURS
+from cmbcluster.edge.places import Place
 
 # Names that a proxy in front of an application is expected to set. From outside they are lies.
 # The first takes every name with an underscore, which some servers read as a hyphen.
@@ -61,6 +62,9 @@ DIAL_SECONDS = 3
 GATE_SECONDS = 10
 # The page that says so must not keep people waiting for a gate that is away altogether.
 PAGE_SECONDS = 2
+# Of several replicas behind a name one may just have gone; another is dialled within this time.
+RETRY_SECONDS = 3
+GRACE_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,13 @@ class EdgePlan:
     host: str
     port: int
     binds: tuple[str, ...]
-    web_socket: Path
-    gate_socket: Path
+    web: Place
+    gate: Place
     assets: Path | None
     font: str = ""
     address: str = ""
     behind_proxies: bool = False
+    grace_seconds: int = GRACE_SECONDS
 
     @property
     def public_url(self) -> str:
@@ -97,33 +102,42 @@ def _word(text: str) -> str:
     return "`" + text.replace("{", "\\{") + "`"
 
 
-def _dial(path: Path) -> str:
-    return _word(f"unix/{path}")
+def _dial(place: Place) -> str:
+    return _word(f"unix/{place}" if isinstance(place, Path) else str(place))
 
 
-def _options() -> str:
-    return """{
+def _retry(place: Place) -> str:
+    """Ask again where a name stands for several replicas; a change is sent again only if nobody took it."""
+    if isinstance(place, Path):
+        return ""
+    return f"""
+			lb_try_duration {RETRY_SECONDS}s
+			lb_try_interval 100ms"""
+
+
+def _options(plan: EdgePlan) -> str:
+    return f"""{{
 	admin off
 	auto_https off
 	persist_config off
-	grace_period 2s
-	log {
+	grace_period {plan.grace_seconds}s
+	log {{
 		output stderr
 		format json
 		level ERROR
 		# It words every request for a log line that is then not written; what fails is
 		# told by another logger.
 		exclude http.handlers.reverse_proxy
-	}
-	servers {
+	}}
+	servers {{
 		protocols h1
 		max_header_size 32KB
-		timeouts {
+		timeouts {{
 			read_header 15s
 			idle 2m
-		}
-	}
-}
+		}}
+	}}
+}}
 """
 
 
@@ -190,7 +204,7 @@ http://{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
 	route {{
 {_last_of_its_connection()}{_keep_chain(plan)}{_strip_forged()}{_font(plan)}{assets}
-{_ENCODE}		reverse_proxy {_dial(plan.web_socket)} {{
+{_ENCODE}		reverse_proxy {_dial(plan.web)} {{{_retry(plan.web)}
 			transport http {{
 				dial_timeout {DIAL_SECONDS}s
 				keepalive 60s
@@ -245,9 +259,9 @@ def _gate_transport(seconds: int) -> str:
 			}}"""
 
 
-def _ask_gate(gate: str) -> str:
+def _ask_gate(place: Place) -> str:
     # A gate that changed the protocol would leave the browser with an empty answer.
-    return f"""		forward_auth {gate} {{
+    return f"""		forward_auth {_dial(place)} {{{_retry(place)}
 			uri /authorize
 			header_up -Connection
 			header_up -Upgrade
@@ -278,7 +292,7 @@ def _nothing_answered(gate: str) -> str:
 
 
 def _environments(plan: EdgePlan) -> str:
-    gate = _dial(plan.gate_socket)
+    gate, retry = _dial(plan.gate), _retry(plan.gate)
     # The forged names go first, so that what the gate answers is the only thing left under them.
     # No protocol but WebSocket is changed to: whatever came through it would pass unasked.
     return f"""
@@ -295,11 +309,11 @@ http://*.{plan.host}:{plan.port} {{
 		}}
 		request_header @other_protocol -Upgrade
 		handle /.cmb/* {{
-			reverse_proxy {gate} {{
+			reverse_proxy {gate} {{{retry}
 				{_gate_transport(GATE_SECONDS)}
 			}}
 		}}
-{_ask_gate(gate)}
+{_ask_gate(plan.gate)}
 {_to_application()}
 	}}
 {_nothing_answered(gate)}
@@ -328,4 +342,4 @@ http://:{plan.port} {{
 
 def caddyfile(plan: EdgePlan) -> str:
     """The whole configuration as a Caddyfile."""
-    return _options() + _dashboard(plan) + _environments(plan) + _others(plan)
+    return _options(plan) + _dashboard(plan) + _environments(plan) + _others(plan)

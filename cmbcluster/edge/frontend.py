@@ -127,16 +127,46 @@ async def ready_frontend(data_dir: Path, public_url: str, say: Callable[[str], N
     """The frontend for the present sources and address, built first when there is none."""
     root = project_root()
     sources = await asyncio.to_thread(sources_key, root)
-    address = hashlib.sha256(public_url.encode()).hexdigest()[:8]
-    kept = data_dir / "frontend"
-    wanted = kept / f"{sources}-{address}"
+    wanted = _place_of(data_dir, sources, public_url)
     if not wanted.exists():
         sources = await _build(root, sources, say)
-        wanted = kept / f"{sources}-{address}"
+        wanted = _place_of(data_dir, sources, public_url)
     if not wanted.exists():
         await asyncio.to_thread(_keep, root / ".web", wanted, public_url)
-    await asyncio.to_thread(_remove_others, kept, wanted)
+    await asyncio.to_thread(_remove_others, wanted)
     return Frontend(wanted)
+
+
+async def finished_frontend(data_dir: Path, public_url: str) -> Frontend:
+    """The frontend that was built with this installation, pointed at ``public_url``; nothing is built now."""
+    root = project_root()
+    sources = await asyncio.to_thread(sources_key, root)
+    wanted = _place_of(data_dir, sources, public_url)
+    if not wanted.exists():
+        if not _is_built(root, sources):
+            raise StartRefused(
+                "The pages of this installation are not built, or from other sources. "
+                "Build them with: cmbcluster build-pages"
+            )
+        await asyncio.to_thread(_keep, root / ".web", wanted, public_url)
+    return Frontend(wanted)
+
+
+async def build_frontend(say: Callable[[str], None]) -> None:
+    """Build the pages where ``finished_frontend`` looks for them, unless they are there."""
+    root = project_root()
+    await _build(root, await asyncio.to_thread(sources_key, root), say)
+
+
+def _place_of(data_dir: Path, sources: str, public_url: str) -> Path:
+    address = hashlib.sha256(public_url.encode()).hexdigest()[:8]
+    return data_dir / "frontend" / f"{sources}-{address}"
+
+
+def _is_built(root: Path, sources: str) -> bool:
+    marker = root / ".web" / _MARKER
+    built = all((root / ".web" / name).exists() for name in _NEEDED)
+    return built and marker.exists() and marker.read_text(encoding="utf-8") == sources
 
 
 async def _build(root: Path, sources: str, say: Callable[[str], None]) -> str:
@@ -148,10 +178,9 @@ async def _build(root: Path, sources: str, say: Callable[[str], None]) -> str:
     bun = find_bun(root)
     with (root / "rxconfig.py").open("rb") as guard:
         await asyncio.to_thread(fcntl.flock, guard, fcntl.LOCK_EX)
-        marker = root / ".web" / _MARKER
-        built = all((root / ".web" / name).exists() for name in _NEEDED)
-        if built and marker.exists() and marker.read_text(encoding="utf-8") == sources:
+        if _is_built(root, sources):
             return sources
+        marker = root / ".web" / _MARKER
         marker.unlink(missing_ok=True)
         say("Building the pages. This happens once, and again when their sources change.")
         await _export(root, bun, say)
@@ -245,7 +274,13 @@ def _keep(built: Path, wanted: Path, public_url: str) -> None:
         else:
             shutil.copy2(built / name, target)
     retarget(new / "build" / "client", public_url)
-    new.rename(wanted)
+    try:
+        new.rename(wanted)
+    except OSError:
+        if not wanted.exists():
+            raise
+        # Another role of this machine was quicker.
+        shutil.rmtree(new)
 
 
 def retarget(client: Path, public_url: str) -> int:
@@ -269,8 +304,8 @@ def retarget(client: Path, public_url: str) -> int:
     return changed
 
 
-def _remove_others(kept: Path, wanted: Path) -> None:
+def _remove_others(wanted: Path) -> None:
     """Remove builds that nothing serves any more; the lock of ``up`` makes us the only one here."""
-    for folder in kept.iterdir():
+    for folder in wanted.parent.iterdir():
         if folder != wanted:
             shutil.rmtree(folder, ignore_errors=True)

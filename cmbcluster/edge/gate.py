@@ -205,7 +205,7 @@ class Gate:
         if request.upgrades and self._relay is not None:
             ticket = self._relay.ticket(request.host, request.cookie, request.token, answer)
             headers.append((b"x-env-ticket", ticket.encode()))
-            upstream = f"unix/{self._relay.path}"
+            upstream = self._relay.upstream
         headers.append((b"x-env-upstream", upstream.encode()))
         await _reply(send, 200, b"", headers)
 

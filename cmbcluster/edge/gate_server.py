@@ -1,8 +1,8 @@
 """Serves the gate to the edge: the few bytes of each answer, with as little work as possible.
 
 Every request to every environment waits for the gate, and a general web server does more
-for each than the gate does. This one speaks only what the edge speaks over its private
-socket, and must never be reachable by anybody else.
+for each than the gate does. This one speaks only what the edge speaks over a private socket
+or network, and must never be reachable by anybody else.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import asyncio
 import contextlib
 from collections import deque
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import httptools
 from starlette.types import ASGIApp, Message
 
-from cmbcluster.edge.rooms import listen
+from cmbcluster.edge.places import Place, let_go, listen
 
 LEAVE_SECONDS = 3.0
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -130,20 +129,19 @@ async def _nothing_to_read() -> Message:
 
 
 class GateServer:
-    """The gate on its socket. ``app`` answers with one start and one body, as the gate does."""
+    """The gate on its place. ``app`` answers with one start and one body, as the gate does."""
 
-    def __init__(self, app: ASGIApp, path: Path) -> None:
+    def __init__(self, app: ASGIApp, place: Place, *, leave_seconds: float = LEAVE_SECONDS) -> None:
         self._app = app
-        self._path = path
+        self._place = place
+        self._leave_seconds = leave_seconds
         self._open: set[_Connection] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Begin to listen."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(
-            lambda: _Connection(self._app, self._open), sock=listen(self._path)
-        )
+        self._server = await loop.create_server(lambda: _Connection(self._app, self._open), sock=listen(self._place))
 
     async def stop(self) -> None:
         """Let answers under way be given, then close every connection."""
@@ -152,11 +150,11 @@ class GateServer:
         self._server.close()
         under_way = [connection.task for connection in self._open if connection.task is not None]
         if under_way:
-            await asyncio.wait(under_way, timeout=LEAVE_SECONDS)
+            await asyncio.wait(under_way, timeout=self._leave_seconds)
         for connection in list(self._open):
             if connection.task is not None:
                 connection.task.cancel()
             connection.hang_up()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._server.wait_closed(), LEAVE_SECONDS)
-        self._path.unlink(missing_ok=True)
+        let_go(self._place)

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -20,7 +19,7 @@ import structlog
 from cmbcluster.domain.gate import GateAnswer, Verdict
 from cmbcluster.edge.frames import ClientFrames
 from cmbcluster.edge.handshake import BAD_GATEWAY, SWITCHING, Unreadable, read_reply, refusal, switch
-from cmbcluster.edge.rooms import listen
+from cmbcluster.edge.places import Place, TcpPlace, let_go, listen
 
 logger = structlog.get_logger(__name__)
 
@@ -34,6 +33,7 @@ CHUNK_BYTES = 64 * 1024
 ASK_AGAIN_SECONDS = 20.0
 # A gate that cannot answer for a moment is no reason to cut; one that cannot for longer is.
 FAILURES_FORGIVEN = 1
+ON_ITS_WAY_SECONDS = 0.5
 _TICKET_HEADER = b"x-env-ticket:"
 _UPGRADE_HEADER = b"upgrade:"
 
@@ -57,16 +57,22 @@ class _Passage:
 
 
 class Relay:
-    """Listens on a socket of ours for connections that the edge upgrades."""
+    """Listens on a place of ours for connections that the edge upgrades.
+
+    ``reached_at`` is how the edge gets to this very relay, when that is not where it listens:
+    tickets are known here alone, so of several replicas no other will do.
+    """
 
     def __init__(
         self,
         access: Asking,
-        path: Path,
+        place: Place,
         ask_again_seconds: float = ASK_AGAIN_SECONDS,
         reply_seconds: float = REPLY_SECONDS,
+        reached_at: str = "",
     ) -> None:
-        self.path = path
+        self._place = place
+        self.upstream = reached_at or (str(place) if isinstance(place, TcpPlace) else f"unix/{place}")
         self._reply_seconds = reply_seconds
         self._access = access
         self._ask_again_seconds = ask_again_seconds
@@ -76,7 +82,17 @@ class Relay:
 
     async def start(self) -> None:
         """Begin to listen."""
-        self._server = await asyncio.start_unix_server(self._accept, sock=listen(self.path), limit=HEAD_BYTES)
+        self._server = await asyncio.start_server(self._accept, sock=listen(self._place), limit=HEAD_BYTES)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Wait until the connections that are open have ended by themselves, no longer than told.
+
+        The relay still listens: a ticket that was given a moment ago may be on its way here.
+        """
+        if self._tickets:
+            await asyncio.sleep(min(grace_seconds, ON_ITS_WAY_SECONDS))
+        if self._open:
+            await asyncio.wait(self._open, timeout=grace_seconds)
 
     async def stop(self) -> None:
         """Close every connection."""
@@ -86,7 +102,7 @@ class Relay:
         for task in list(self._open):
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
-        self.path.unlink(missing_ok=True)
+        let_go(self._place)
 
     def ticket(self, host: str, cookie: str, token: str, answer: GateAnswer) -> str:
         """A word, good once and for seconds, that stands for this passage."""

@@ -1,4 +1,4 @@
-"""Uvicorn servers on sockets of ours, in the event loop we already have.
+"""Uvicorn servers on places of ours, in the event loop we already have.
 
 Uvicorn's own main loop wakes ten times a second and takes the signals; ours sleeps until it
 is told to leave, since an idle platform should use no processor time.
@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Generator
-from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from cmbcluster.edge.rooms import listen
+from cmbcluster.edge.places import Place, let_go, listen
 from cmbcluster.errors import StartRefused
 
 LEAVE_SECONDS = 3
@@ -42,10 +41,12 @@ class QuietServer(uvicorn.Server):
 
 
 class SocketServer:
-    """One ASGI application on one Unix socket."""
+    """One ASGI application on one place. ``leave_seconds`` is how long answers under way may take at the end."""
 
-    def __init__(self, app: ASGIApp, path: Path, *, lifespan: bool, websockets: bool) -> None:
-        self._path = path
+    def __init__(
+        self, app: ASGIApp, place: Place, *, lifespan: bool, websockets: bool, leave_seconds: int = LEAVE_SECONDS
+    ) -> None:
+        self._place = place
         self._server = QuietServer(
             uvicorn.Config(
                 app,
@@ -58,14 +59,14 @@ class SocketServer:
                 ws="websockets-sansio" if websockets else "none",
                 ws_max_size=MESSAGE_BYTES,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=LEAVE_SECONDS,
+                timeout_graceful_shutdown=leave_seconds,
             )
         )
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Return when the application has started and its socket answers."""
-        self._task = asyncio.create_task(self._serve(), name=f"server {self._path.name}")
+        self._task = asyncio.create_task(self._serve(), name=f"server {self._place}")
         while not self._server.started:
             if self._task.done():
                 self._task.result()
@@ -74,7 +75,7 @@ class SocketServer:
 
     async def _serve(self) -> None:
         try:
-            await self._server.serve(sockets=[listen(self._path)])
+            await self._server.serve(sockets=[listen(self._place)])
         except SystemExit as ended:
             raise StartRefused("A part of the platform could not start. The lines above say why.") from ended
 
@@ -85,4 +86,4 @@ class SocketServer:
         self._server.leave.set()
         self._server.should_exit = True
         await self._task
-        self._path.unlink(missing_ok=True)
+        let_go(self._place)

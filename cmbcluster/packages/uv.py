@@ -38,6 +38,8 @@ class UvResolver:
     def __init__(self, settings: Settings) -> None:
         self._tool = UvTool(settings)
         self._interpreters = Interpreters(self._tool)
+        # In a cluster one image runs every lock, so there is one Python to choose.
+        self._only_python = settings.workspace_python if settings.runtime == "kubernetes" else ""
         self._seconds = settings.build_seconds
         self._under_way: dict[str, asyncio.Task[Lock]] = {}
         self._waiting: dict[str, int] = {}
@@ -93,8 +95,11 @@ class UvResolver:
     async def _choose(self, wanted: str) -> str:
         """The one version of this machine that is built for, of those the source allows."""
         found = await self._interpreters.found()
+        versions = tuple(each.version for each in found)
+        if self._only_python:
+            versions = tuple(each for each in versions if each.startswith(f"{self._only_python}."))
         try:
-            return choose_python(wanted, tuple(each.version for each in found))
+            return choose_python(wanted, versions)
         except BuildFailed as missing:
             raise PackagesFailed(StopReason.PYTHON_MISSING, missing.what, missing.then) from missing
 

@@ -38,6 +38,33 @@ class Packages:
 
 
 @dataclass(frozen=True)
+class Toleration:
+    """A taint of a node that the environment accepts. An empty ``value`` accepts every value of ``key``."""
+
+    key: str
+    value: str = ""
+    effect: str = ""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a cluster may put an environment, and with what. A single machine has no use for it.
+
+    ``storage_class`` and ``ephemeral_bytes`` empty: what the platform's settings say. ``root_is_writable``
+    is for images whose programs write beside their own files.
+    """
+
+    node_selector: tuple[tuple[str, str], ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    gpus: int = 0
+    gpu_resource: str = "nvidia.com/gpu"
+    priority_class: str = ""
+    storage_class: str = ""
+    ephemeral_bytes: int = 0
+    root_is_writable: bool = False
+
+
+@dataclass(frozen=True)
 class Spec:
     """All a runtime needs to start an environment.
 
@@ -55,6 +82,7 @@ class Spec:
     operation_id: str = ""
     variables: dict[str, str] = field(default_factory=dict, repr=False)
     pull_config: str = field(default="", repr=False)
+    placement: Placement = Placement()
 
 
 class Sight(StrEnum):

@@ -163,6 +163,8 @@ class AccountService:
         ended: tuple[UUID, ...] = ()
         token_ids: tuple[UUID, ...] = ()
         async with self._database.transaction() as work:
+            # Two admins who take each other's role at the same moment would leave none.
+            await work.take_turn("rights")
             user = await work.users.lock(user_id)
             if user is None:
                 raise NotFound(NO_SUCH_PERSON, "Look for them again.")

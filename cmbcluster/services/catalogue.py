@@ -50,6 +50,8 @@ class CatalogueService:
         actor.require_system()
         changed = 0
         async with self._database.transaction() as work:
+            # Replicas that start together bring the same rows.
+            await work.take_turn("seed")
             for seed in applications:
                 row = await work.applications.by_id(seed.id)
                 if row is not None and (row.edited_at is not None or row.seed_digest == seed.digest()):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from cmbcluster.bus.port import Bus, Ring
-from cmbcluster.db.database import Database, KeyTaken, Work
+from cmbcluster.db.database import Database, Work
+from cmbcluster.db.failures import CommitUnknown, KeyTaken, retried
 from cmbcluster.db.models import Environment
 from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, StopReason
@@ -22,6 +23,7 @@ from cmbcluster.domain.naming import clean_name
 from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.domain.tiers import (
     LIMITS,
+    Size,
     check_room,
     check_size,
     check_uptime,
@@ -135,30 +137,52 @@ class EnvironmentService:
         size = fitting_size(limits, order.size) if order.size is not None else None
         uptime_seconds = usual_uptime_seconds(limits) if order.uptime_seconds is None else order.uptime_seconds
         check_uptime(limits, uptime_seconds)
+        wanted = replace(order, name=name, uptime_seconds=uptime_seconds)
         try:
-            async with self._database.transaction() as work:
-                await work.users.lock(owner_id)
-                now = await work.now()
-                if key and (before := await launched_before(work, owner_id, key, order, now)) is not None:
-                    return await self._view(work, actor, before)
-                application = await enabled_application(work, order.application_id)
-                source, program = made_of(application, order.custom, now.date())
-                await _check_name_free(work, owner_id, name)
-                check_room(limits, *await work.environments.counts(owner_id), adds_kept=True)
-                size = size or usual_size(limits, application.size)
-                row = new_row(actor, owner_id, name, application.id, source, program, size, limits, now)
-                row.uptime_seconds = uptime_seconds
-                work.environments.add(row)
-                await work.flush()
-                if key:
-                    keep_key(work, owner_id, key, order, row.id, now)
-                note_activity(work, actor, "launched", now, owner_id=owner_id, environment=row)
-                view = await self._view(work, actor, row)
+            row, view = await self._launch(actor, owner_id, order, wanted, size, key)
         except KeyTaken as clash:
             # Two launches with one name at the same moment: the key decided, not the check.
             raise _name_taken(name) from clash
+        except CommitUnknown:
+            # It was kept or it was not. Only the key can tell, and only when it says that it was.
+            if not key or (found := await self._launched(actor, owner_id, key, order)) is None:
+                raise
+            row, view = found
         await self._ring(row)
         return view
+
+    @retried
+    async def _launch(
+        self, actor: Actor, owner_id: UUID, order: LaunchOrder, wanted: LaunchOrder, size: Size | None, key: str
+    ) -> tuple[Environment, EnvironmentView]:
+        """The transaction of a launch; ``wanted`` is the order as it was understood."""
+        limits = LIMITS[actor.tier]
+        async with self._database.transaction() as work:
+            await work.users.lock(owner_id)
+            now = await work.now()
+            if key and (before := await launched_before(work, owner_id, key, order, now)) is not None:
+                return before, await self._view(work, actor, before)
+            application = await enabled_application(work, order.application_id)
+            source, program = made_of(application, order.custom, now.date())
+            await _check_name_free(work, owner_id, wanted.name)
+            check_room(limits, *await work.environments.counts(owner_id), adds_kept=True)
+            size = size or usual_size(limits, application.size)
+            row = new_row(actor, owner_id, wanted.name, application.id, source, program, size, limits, now)
+            row.uptime_seconds = wanted.uptime_seconds or row.uptime_seconds
+            work.environments.add(row)
+            await work.flush()
+            if key:
+                keep_key(work, owner_id, key, order, row.id, now)
+            note_activity(work, actor, "launched", now, owner_id=owner_id, environment=row)
+            return row, await self._view(work, actor, row)
+
+    async def _launched(
+        self, actor: Actor, owner_id: UUID, key: str, order: LaunchOrder
+    ) -> tuple[Environment, EnvironmentView] | None:
+        """What was launched with this key, if anything was."""
+        async with self._database.transaction() as work:
+            row = await launched_before(work, owner_id, key, order, await work.now())
+            return (row, await self._view(work, actor, row)) if row is not None else None
 
     async def start(self, actor: Actor, environment_id: UUID, *, size: str = "") -> EnvironmentView:
         """Ask to start again what is at rest, with the same packages; ``size`` may differ."""
@@ -267,7 +291,7 @@ class EnvironmentService:
                 )
             row.remove_workspace = remove_workspace
             _want(row, actor, Desired.DELETED)
-            guests.extend(await asked.work.shares.remove_all(row.id))
+            guests[:] = await asked.work.shares.remove_all(row.id)
             for guest_id in guests:
                 note_between(asked.work, actor, "unshared", asked.now, guest_id=guest_id, environment=row)
             return True
@@ -279,6 +303,7 @@ class EnvironmentService:
 
     # ---- how ----
 
+    @retried
     async def _change(
         self, actor: Actor, environment_id: UUID, kind: str, change: _Change, detail: str = ""
     ) -> EnvironmentView:

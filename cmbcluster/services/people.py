@@ -26,7 +26,7 @@ class Found:
 
 async def find_or_make(work: Work, identity: SignedIn, now: datetime) -> Found:
     """The person of an identity, kept up to date with it; somebody new is written down."""
-    found = await work.identities.person(identity.provider, identity.subject)
+    found = await work.identities.person(identity.provider, identity.subject, lock=True)
     if found is None:
         return Found(await _make(work, identity, now))
     linked, user = found

@@ -17,6 +17,7 @@ from uuid import UUID
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.crypto.keyring import Keyring
 from cmbcluster.db.database import Database
+from cmbcluster.db.failures import KeyTaken, retried
 from cmbcluster.db.models import Session, User
 from cmbcluster.domain.actors import Actor, ActorKind, Role, Tier
 from cmbcluster.domain.views import SessionView, StandingView
@@ -86,6 +87,14 @@ class SessionService:
 
         Raises Forbidden for a disabled person.
         """
+        try:
+            return await self._sign_in(identity, browser, address)
+        except KeyTaken:
+            # Two tabs of somebody new came back at the same moment; the other one wrote them down.
+            return await self._sign_in(identity, browser, address)
+
+    @retried
+    async def _sign_in(self, identity: SignedIn, browser: str, address: str) -> str:
         async with self._database.transaction() as work:
             now = await work.now()
             found = await find_or_make(work, identity, now)

@@ -17,7 +17,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from cmbcluster.bus.port import Bus, Ring
-from cmbcluster.db.database import Database, KeyTaken, Work
+from cmbcluster.db.database import Database, Work
+from cmbcluster.db.failures import KeyTaken, retried
 from cmbcluster.db.models import Environment, Share, User
 from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.lifecycle import Desired
@@ -60,27 +61,31 @@ class ShareService:
         if not wanted or len(wanted) > WORDS_LIMIT:
             raise InvalidInput("person", "Somebody to share with is needed.", "Type their e-mail address or name.")
         try:
-            async with self._database.transaction() as work:
-                await work.users.lock(owner_id)
-                row = await _own(work, environment_id, owner_id)
-                if row.desired == Desired.DELETED:
-                    raise Conflict("It is being deleted.", "Share another one.")
-                guest = await _sought(work, wanted)
-                if guest.id == owner_id:
-                    raise InvalidInput("person", "This is you.", "Type somebody else's address or name.")
-                if await work.shares.count(row.id) >= MOST_GUESTS:
-                    raise QuotaExceeded(f"It is shared with {MOST_GUESTS} people.", "Withdraw it from one of them.")
-                now = await work.now()
-                work.shares.add(Share(environment_id=row.id, user_id=guest.id, created_at=now))
-                await work.flush()
-                note_between(
-                    work, actor, "shared", now, guest_id=guest.id, environment=row, detail=f"With {guest.name}"
-                )
-                view = GuestView(guest.id, guest.name, now)
+            row, view = await self._share(actor, owner_id, environment_id, wanted)
         except KeyTaken as clash:
             raise InvalidInput("person", "This person can open it already.", "There is nothing to do.") from clash
-        await self._ring(row, guest.id)
+        await self._ring(row, view.id)
         return view
+
+    @retried
+    async def _share(
+        self, actor: Actor, owner_id: UUID, environment_id: UUID, wanted: str
+    ) -> tuple[Environment, GuestView]:
+        async with self._database.transaction() as work:
+            await work.users.lock(owner_id)
+            row = await _own(work, environment_id, owner_id)
+            if row.desired == Desired.DELETED:
+                raise Conflict("It is being deleted.", "Share another one.")
+            guest = await _sought(work, wanted)
+            if guest.id == owner_id:
+                raise InvalidInput("person", "This is you.", "Type somebody else's address or name.")
+            if await work.shares.count(row.id) >= MOST_GUESTS:
+                raise QuotaExceeded(f"It is shared with {MOST_GUESTS} people.", "Withdraw it from one of them.")
+            now = await work.now()
+            work.shares.add(Share(environment_id=row.id, user_id=guest.id, created_at=now))
+            await work.flush()
+            note_between(work, actor, "shared", now, guest_id=guest.id, environment=row, detail=f"With {guest.name}")
+            return row, GuestView(guest.id, guest.name, now)
 
     async def withdraw(self, actor: Actor, environment_id: UUID, user_id: UUID) -> None:
         """Stop sharing with one person, at once and everywhere; NotFound when it was not shared."""

@@ -17,7 +17,8 @@ from uuid import UUID
 
 import structlog
 
-from cmbcluster.db.database import Database, KeyTaken
+from cmbcluster.db.database import Database
+from cmbcluster.db.failures import KeyTaken
 from cmbcluster.db.models import LinkedIdentity, SignInAttempt, User
 from cmbcluster.domain.actors import SYSTEM, Actor, Role, Tier
 from cmbcluster.domain.admission import Decision, Entrant, decide, surely_no_admin, surely_shut_out
@@ -99,6 +100,8 @@ class SignInService:
         actor.require_system()
         known = self._rules.keys() if self._settings.identity == "oidc" else {DEVELOPMENT}
         async with self._database.transaction() as work:
+            # Replicas that start together would wait for each other's rows in any order.
+            await work.take_turn("shut_old_ways")
             now = await work.now()
             ended = await work.identities.end_sessions_of_others(tuple(known), now)
             # What scripts hold of these people opens no more than their browsers do.
@@ -208,11 +211,7 @@ class SignInService:
         Raises Forbidden for somebody who may not enter, and what ``Identity.confirm`` raises.
         """
         identity = await self._admitted(attempt, answer)
-        try:
-            return await self._sessions.sign_in(identity, browser=browser, address=address)
-        except KeyTaken:
-            # Two tabs of somebody new came back at the same moment; the other one wrote them down.
-            return await self._sessions.sign_in(identity, browser=browser, address=address)
+        return await self._sessions.sign_in(identity, browser=browser, address=address)
 
     async def finish_link(
         self, actor: Actor, attempt: Attempt, answer: Mapping[str, str], *, browser: str, address: str

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cmbcluster import __version__
-from cmbcluster.settings import Settings, example_file
+from cmbcluster.setting_lines import example_file
+from cmbcluster.settings import Settings
 
 
 def run(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:

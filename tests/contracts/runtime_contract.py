@@ -26,7 +26,17 @@ class OpenRuntime(Runtime, Insight, Protocol):
 
 
 class RuntimeContract:
-    """Subclasses give a fixture ``runtime`` (open) and say how programs of a kind come about."""
+    """Subclasses give a fixture ``runtime`` (open) and say how programs of a kind come about.
+
+    A cluster measures less than a machine: its figures come late, without a count of processes,
+    and nobody there knows how full a volume is.
+    """
+
+    measures_at_once = True
+
+    async def has_workspace(self, runtime: OpenRuntime, ref: Ref) -> bool:
+        """Whether the workspace is there."""
+        return await runtime.workspace_bytes(ref) is not None
 
     @abstractmethod
     def spec(self, runtime: OpenRuntime, slug: str, kind: str, generation: int = 1) -> Spec:
@@ -48,7 +58,8 @@ class RuntimeContract:
 
     async def test_a_program_becomes_running_with_an_endpoint_and_stages(self, runtime: OpenRuntime) -> None:
         spec = self.spec(runtime, "first-light", "serves")
-        before = datetime.now(UTC)
+        # Some runtimes tell times in whole seconds.
+        before = datetime.now(UTC).replace(microsecond=0)
         await runtime.start(spec)
         seen = await until(runtime, spec.ref, Sight.RUNNING, Sight.EXITED)
         assert seen.sight is Sight.RUNNING
@@ -62,9 +73,10 @@ class RuntimeContract:
         assert not any(mark.failed for mark in seen.stages)
         usage = await runtime.usage(spec.ref)
         assert usage is not None
-        assert usage.memory_bytes
-        assert usage.processes
-        assert (await runtime.workspace_bytes(spec.ref)) is not None
+        if self.measures_at_once:
+            assert usage.memory_bytes
+            assert usage.processes
+        assert await self.has_workspace(runtime, spec.ref)
         await stop_and_remove(runtime, spec)
 
     async def test_starting_twice_is_starting_once(self, runtime: OpenRuntime) -> None:
@@ -170,9 +182,9 @@ class RuntimeContract:
         await until(runtime, spec.ref, Sight.EXITED)
         await runtime.remove(spec.ref, workspace=False)
         assert (await runtime.look(spec.ref)).sight is Sight.ABSENT
-        assert await runtime.workspace_bytes(spec.ref) is not None
+        assert await self.has_workspace(runtime, spec.ref)
         await runtime.remove(spec.ref, workspace=True)
-        assert await runtime.workspace_bytes(spec.ref) is None
+        assert not await self.has_workspace(runtime, spec.ref)
         await runtime.remove(spec.ref, workspace=True)
 
     async def test_observing_lists_and_then_tells_changes(self, runtime: OpenRuntime) -> None:

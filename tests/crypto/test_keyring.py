@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -103,3 +104,46 @@ def test_a_spoilt_file_refuses_the_start_with_what_to_do(tmp_path: Path, text: s
     path.write_text(text)
     with pytest.raises(StartRefused, match="sign in again"):
         Keyring.of_file(path)
+
+
+def test_a_given_file_is_the_same_for_all_replicas_and_never_written(tmp_path: Path) -> None:
+    path = tmp_path / "secret" / "tokens.json"
+    with pytest.raises(StartRefused, match="make-keys"):
+        Keyring.of_given_file(path)
+    assert not path.parent.exists()
+    path.parent.mkdir()
+    path.write_text(module.new_file())
+    before = path.read_bytes()
+    here, other_replica = Keyring.of_given_file(path), Keyring.of_given_file(path)
+    assert other_replica.verified(here.sign(CLAIMS), "here") == CLAIMS
+    with pytest.raises(StartRefused, match="rotate-keys --print"):
+        here.rotate()
+    assert path.read_bytes() == before
+
+
+def test_a_given_file_that_changes_signs_nobody_out_while_replicas_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tokens.json"
+    path.write_text(module.new_file())
+    here, late = Keyring.of_given_file(path), Keyring(module._read(path), None)
+    old = here.sign(CLAIMS)
+    path.write_text(here.renewed())
+    monkeypatch.setattr(module, "READ_AGAIN_SECONDS", 0.0)
+    # It knows the new key and signs with the one that every replica knows.
+    during = here.sign(CLAIMS)
+    assert late.verified(during, "here") == CLAIMS
+    long_ago = path.stat().st_mtime - module.SETTLE_SECONDS - 1
+    os.utime(path, (long_ago, long_ago))
+    after = here.sign(CLAIMS)
+    assert late.verified(after, "here") is None
+    assert [here.verified(each, "here") for each in (old, during, after)] == [CLAIMS] * 3
+
+
+def test_a_file_that_is_spoilt_later_signs_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tokens.json"
+    here = Keyring.of_file(path)
+    token = here.sign(CLAIMS)
+    monkeypatch.setattr(module, "READ_AGAIN_SECONDS", 0.0)
+    path.write_text("half")
+    assert here.verified(token, "here") == CLAIMS

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from cmbcluster.db.database import Database, KeyTaken, Work
+from cmbcluster.db.database import Database, Work
+from cmbcluster.db.failures import KeyTaken
 from cmbcluster.db.models import User
 
 

@@ -7,16 +7,15 @@ supervisor vanished without a word is called lost.
 from __future__ import annotations
 
 import re
-import signal
 from datetime import UTC, datetime
 
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.packages.port import PackagesFailed
 from cmbcluster.runtime.local.run_folder import Record, Status
 from cmbcluster.runtime.port import Ending
+from cmbcluster.runtime.wording import START_AGAIN, duration, exit_words, size
 
 SEE_LOG = "See the last lines of its log."
-START_AGAIN = "Start it again. Its workspace is kept."
 _NOT_STARTED = re.compile(r"^(?:bwrap: execvp|supervisor:) (.+): ([^:]+)$", re.MULTILINE)
 PORT_TAKEN = re.compile(r"Failed to bind (?:any )?port|bind.*Address already in use")
 NETWORK_GONE = re.compile(
@@ -72,33 +71,4 @@ def _words(record: Record, status: Status | None, log_tail: str) -> tuple[StopRe
         what = f"“{match.group(1)}” could not be started: {match.group(2).strip().lower()}."
         return StopReason.START_FAILED, what, "Check the start command."
     then = SEE_LOG if log_tail.strip() else "It printed nothing. Check the start command."
-    return StopReason.EXITED, _exit_words(status.exit_code or 0, ready=record.ready_at is not None), then
-
-
-def _exit_words(code: int, *, ready: bool) -> str:
-    when = "" if ready else " before it answered"
-    if code == 0:
-        return f"It ended by itself{when}, without an error."
-    if code > 128:
-        try:
-            name = signal.Signals(code - 128).name
-        except ValueError:
-            name = str(code - 128)
-        return f"It was ended by the signal {name}{when}."
-    return f"It ended by itself with exit code {code}{when}."
-
-
-def size(size_bytes: int) -> str:
-    """Bytes as people say them: ``4 GiB``."""
-    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{size_bytes} bytes"
-
-
-def duration(seconds: int) -> str:
-    """Seconds as people say them: ``45 s``, ``2 min``."""
-    minutes, rest = divmod(seconds, 60)
-    if not minutes:
-        return f"{seconds} s"
-    return f"{minutes} min" if not rest else f"{minutes} min {rest} s"
+    return StopReason.EXITED, exit_words(status.exit_code or 0, ready=record.ready_at is not None), then

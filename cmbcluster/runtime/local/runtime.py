@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from cmbcluster.domain.views import UsageView
 from cmbcluster.errors import Conflict, RuntimeUnavailable
 from cmbcluster.packages.trees import remove_tree, size_of
+from cmbcluster.runtime.listening import Listener
 from cmbcluster.runtime.local.isolation import Isolation
 from cmbcluster.runtime.local.logs import read_log
 from cmbcluster.runtime.local.machine import Machine, open_machine
@@ -26,26 +27,6 @@ from cmbcluster.settings import Settings
 
 MEASURED_AGAIN_SECONDS = 15.0
 _log = logging.getLogger(__name__)
-
-
-class _Listener:
-    """One observer: only the newest observation of each run waits for it."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[Ref, Observation] = {}
-        self._rung = asyncio.Event()
-
-    def tell(self, seen: Observation) -> None:
-        """Put an observation in place of an older one of the same run."""
-        self._waiting[seen.ref] = seen
-        self._rung.set()
-
-    async def next(self) -> Observation:
-        """The observation that waited longest."""
-        while not self._waiting:
-            self._rung.clear()
-            await self._rung.wait()
-        return self._waiting.pop(next(iter(self._waiting)))
 
 
 class LocalRuntime:
@@ -61,7 +42,7 @@ class LocalRuntime:
         self._machine: Machine | None = None
         self._runs: dict[tuple[str, int], Run] = {}
         self._removing: set[str] = set()
-        self._listeners: set[_Listener] = set()
+        self._listeners: set[Listener] = set()
         self._sizes: dict[str, tuple[float, int]] = {}
 
     async def open(self) -> None:
@@ -157,7 +138,7 @@ class LocalRuntime:
     async def observe(self) -> AsyncIterator[Observation]:
         """All runs that exist, then every change for ever."""
         self._check()
-        listener = _Listener()
+        listener = Listener()
         self._listeners.add(listener)
         try:
             for run in list(self._runs.values()):

@@ -1,0 +1,1 @@
+"""The platform as separate processes, each a role, for clusters with several replicas of each."""

@@ -1,0 +1,1 @@
+"""The runtime of clusters: every environment is a pod, with a claim that outlives it."""

@@ -1,0 +1,148 @@
+"""How a pod ended, in two sentences for its owner.
+
+The words follow from what the cluster recorded in the pod, never from a guess. Whether it may
+be started again is for its owner or the controller to decide.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from cmbcluster.domain.lifecycle import StopReason
+from cmbcluster.packages import sentences
+from cmbcluster.packages.port import PackagesFailed
+from cmbcluster.runtime.kubernetes import install, status
+from cmbcluster.runtime.kubernetes.names import Json
+from cmbcluster.runtime.kubernetes.status import Pod
+from cmbcluster.runtime.port import Ending
+from cmbcluster.runtime.wording import START_AGAIN, duration, exit_words, size
+
+SEE_LOG = "See the last lines of its log."
+ASK_OPERATOR = "Ask whoever runs this platform; nothing of yours is wrong."
+# Why the cluster itself ended a pod: the reasons of the condition DisruptionTarget.
+DISRUPTIONS: dict[str, tuple[StopReason, str, str]] = {
+    "PreemptionByScheduler": (
+        StopReason.PREEMPTED,
+        "It had to make room for something the cluster holds more important.",
+        START_AGAIN,
+    ),
+    "EvictionByEvictionAPI": (
+        StopReason.EVICTED,
+        "The machine it ran on was emptied, as for maintenance.",
+        START_AGAIN,
+    ),
+    "DeletionByTaintManager": (
+        StopReason.NODE_LOST,
+        "The machine it ran on stopped answering or was closed to it.",
+        START_AGAIN,
+    ),
+    "DeletionByPodGC": (StopReason.NODE_LOST, "The machine it ran on left the cluster.", START_AGAIN),
+    "TerminationByKubelet": (
+        StopReason.EVICTED,
+        "The machine it ran on ran short of something or was shut down, and ended it.",
+        START_AGAIN,
+    ),
+}
+TAKEN_AWAY = ("Somebody deleted it in the cluster.", START_AGAIN)
+_NOT_STARTED = re.compile(r'exec: \\?"(.+?)\\?": (.+?)(?:: unknown)?$')
+_DISK = re.compile(r"ephemeral[- ](?:local )?storage|emptyDir", re.IGNORECASE)
+
+
+def of_pod(pod: Pod, log_tail: str) -> Ending:
+    """The ending of a pod that is over."""
+    reason, what, then = _words(pod, log_tail)
+    ended = status.state(status.program(pod), "terminated") or status.state(status.installer(pod), "terminated")
+    code = ended.get("exitCode")
+    return Ending(
+        reason, what, then, log_tail, code if isinstance(code, int) else None,
+        status.moment(ended.get("finishedAt")) or datetime.now(UTC),
+    )  # fmt: skip
+
+
+def of_disruption(pod: Pod) -> Ending | None:
+    """The ending of a pod that the cluster took away, if it says so."""
+    found = status.condition(pod, "DisruptionTarget")
+    if found.get("status") != "True" or found.get("reason") not in DISRUPTIONS:
+        return None
+    reason, what, then = DISRUPTIONS[found["reason"]]
+    return Ending(reason, what, then, ended_at=status.moment(found.get("lastTransitionTime")) or datetime.now(UTC))
+
+
+def of_deletion(pod: Pod) -> Ending:
+    """The ending of a pod that ran and is gone, and not by us."""
+    return of_disruption(pod) or Ending(StopReason.TAKEN_AWAY, *TAKEN_AWAY, ended_at=datetime.now(UTC))
+
+
+def stopped(pod: Pod) -> Ending:
+    """The ending of a pod that we are asked to stop."""
+    ended_at = datetime.now(UTC)
+    if not status.was_ready(pod):
+        return Ending(StopReason.CANCELLED, "It was stopped before it was ready.", START_AGAIN, ended_at=ended_at)
+    return Ending(StopReason.ASKED, "It was stopped.", START_AGAIN, ended_at=ended_at)
+
+
+def _words(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
+    told = pod.get("status") or {}
+    if told.get("reason") == "Evicted" and _DISK.search(str(told.get("message", ""))):
+        what = "It wrote more outside of its workspace than it may, and was stopped."
+        return StopReason.DISK_FULL, what, "Write large files into the workspace, then start it again."
+    disruption = of_disruption(pod)
+    if disruption is not None:
+        return disruption.reason, disruption.what, disruption.then
+    if told.get("reason") and not status.program(pod):
+        # The node refused it after the scheduler had chosen it: the two saw the node differently.
+        return StopReason.NO_ROOM, f"The machine chosen for it refused it: {told['reason']}.", START_AGAIN
+    installing = status.state(status.installer(pod), "terminated")
+    if installing and installing.get("exitCode"):
+        return _of_installer(pod, installing, log_tail)
+    return _of_program(pod, log_tail)
+
+
+def _of_installer(pod: Pod, ended: Json, log_tail: str) -> tuple[StopReason, str, str]:
+    if ended.get("reason") == "OOMKilled":
+        what = f"Installing its packages took more than {size(status.memory_bytes(pod))} of memory."
+        return StopReason.MEMORY, what, "Start it with more memory. Its workspace is kept."
+    if ended.get("exitCode") == install.OTHER_PYTHON:
+        has = status.told_by_installer(pod).get("has", "another version")
+        what = f"Its packages were chosen for another Python than the platform's image has now ({has})."
+        return StopReason.PYTHON_MISSING, what, "Choose Update, which chooses them anew."
+    if ended.get("exitCode") == install.NO_UV or ended.get("reason") in ("StartError", "ContainerCannotRun"):
+        return StopReason.BUILD_FAILED, "The platform's image cannot install packages.", ASK_OPERATOR
+    failed = sentences.installing(log_tail)
+    if isinstance(failed, PackagesFailed):
+        return failed.reason, failed.what, failed.then
+    return StopReason.BUILD_FAILED, "The packages could not be installed.", SEE_LOG
+
+
+def _of_program(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
+    ended = status.state(status.program(pod), "terminated")
+    if not ended:
+        return StopReason.LOST, "It was ended from outside, and nothing says how.", START_AGAIN
+    if ended.get("reason") == "OOMKilled":
+        what = f"It used more than {size(status.memory_bytes(pod))} and was stopped."
+        return StopReason.MEMORY, what, "Start it with more memory. Its workspace is kept."
+    if ended.get("reason") in ("StartError", "ContainerCannotRun"):
+        return _not_started(str(ended.get("message", "")))
+    ready, within_seconds = status.was_ready(pod), status.ready_within_seconds(pod)
+    if not ready and _seconds(ended) >= within_seconds and ended.get("exitCode") in (137, 143, 0):
+        what = f"It started, but nothing answered on port {status.port(pod)} within {duration(within_seconds)}."
+        return StopReason.NEVER_READY, what, SEE_LOG
+    then = SEE_LOG if log_tail.strip() else "It printed nothing. Check the start command."
+    return StopReason.EXITED, exit_words(int(ended.get("exitCode") or 0), ready=ready), then
+
+
+def _not_started(message: str) -> tuple[StopReason, str, str]:
+    if "exec format error" in message:
+        what = "The image is made for another kind of processor than this cluster has."
+        return StopReason.IMAGE_PLATFORM, what, "Use an image that is also built for linux/amd64."
+    match = _NOT_STARTED.search(message.strip())
+    if match is None:
+        return StopReason.START_FAILED, "It could not be started.", "Check the start command."
+    what = f"“{match.group(1)}” could not be started: {match.group(2).strip().lower()}."
+    return StopReason.START_FAILED, what, "Check the start command."
+
+
+def _seconds(ended: Json) -> float:
+    began, finished = status.moment(ended.get("startedAt")), status.moment(ended.get("finishedAt"))
+    return (finished - began).total_seconds() if began and finished else 0.0

@@ -1,0 +1,232 @@
+"""Launches that cannot succeed, as data: what the cluster says, what it means, what helps, and how long to wait.
+
+A rule reads one of four voices: why a container waits, why the scheduler finds no place, a
+warning event, or a refusal of the API server itself. The first rule that matches speaks. Some
+troubles pass by themselves, so each rule says for how many seconds it may go on; within them
+the sentence is shown as the stage's detail only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from cmbcluster.domain.lifecycle import StopReason
+from cmbcluster.runtime.kubernetes import status
+from cmbcluster.runtime.kubernetes.status import Pod
+from cmbcluster.runtime.wording import START_AGAIN
+
+ASK_OPERATOR = "Ask whoever runs this platform; nothing of yours is wrong."
+TRY_LATER = "Stop another environment or choose a smaller size, then start it again."
+
+
+class Voice(StrEnum):
+    """Where the cluster said it."""
+
+    WAITING = "waiting"
+    UNSCHEDULABLE = "unschedulable"
+    EVENT = "event"
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``pattern`` is searched in "reason: message"; its groups fill the braces of ``what``."""
+
+    voice: Voice
+    pattern: re.Pattern[str]
+    reason: StopReason
+    what: str
+    then: str
+    give_up_after_seconds: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule says about one launch. ``since`` is when the trouble was first seen."""
+
+    reason: StopReason
+    what: str
+    then: str
+    since: datetime
+    give_up_after_seconds: float
+    said: str
+
+    def is_final(self, now: datetime, patience: float = 1.0) -> bool:
+        """Whether it has gone on for too long. ``patience`` is a factor to the rule's own time."""
+        return (now - self.since).total_seconds() >= self.give_up_after_seconds * patience
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A warning event about a pod or its claim."""
+
+    reason: str
+    message: str
+    first_at: datetime
+
+
+def _rule(voice: Voice, pattern: str, reason: StopReason, what: str, then: str, give_up_after_seconds: float) -> Rule:
+    return Rule(voice, re.compile(pattern, re.IGNORECASE | re.DOTALL), reason, what, then, give_up_after_seconds)
+
+
+_IMAGE = r"(?:ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError)"
+RULES: tuple[Rule, ...] = (
+    # ---- images ----
+    _rule(
+        Voice.WAITING, rf"{_IMAGE}.*no match for platform", StopReason.IMAGE_PLATFORM,
+        "The image is not made for the kind of processor this cluster has.",
+        "Use an image that is also built for linux/amd64.", 2,
+    ),
+    _rule(
+        Voice.WAITING, rf"{_IMAGE}.*(?:401 Unauthorized|403 Forbidden|pull access denied|authorization failed|"
+        r"insufficient_scope|no basic auth credentials|unauthorized|denied)", StopReason.IMAGE_REFUSED,
+        "The registry does not let this platform pull the image.",
+        "Check the name and tag, and the user name and password for that registry.", 5,
+    ),
+    _rule(
+        Voice.WAITING, rf"{_IMAGE}.*(?:not found|manifest unknown|NotFound|does not exist)",
+        StopReason.IMAGE_UNAVAILABLE, "The registry has no such image.", "Check its name and tag.", 5,
+    ),
+    _rule(
+        Voice.WAITING, r"^(?:InvalidImageName|ErrImageNeverPull)", StopReason.IMAGE_UNAVAILABLE,
+        "The image has no name that could be pulled.", "Check its name and tag.", 2,
+    ),
+    _rule(
+        Voice.WAITING, rf"{_IMAGE}.*no space left", StopReason.DISK_FULL,
+        "The machine chosen for it has no space left for the image.", ASK_OPERATOR, 60,
+    ),
+    _rule(
+        Voice.WAITING, rf"^{_IMAGE}", StopReason.IMAGE_UNAVAILABLE,
+        "The image could not be pulled: its registry does not answer.", "Try again later, or use another image.", 180,
+    ),
+    # ---- the container itself ----
+    _rule(
+        Voice.WAITING, r'^CreateContainerConfigError.*secret "?([^" ]+)"? not found', StopReason.START_FAILED,
+        "Its variables were deleted in the cluster before it had started.", START_AGAIN, 30,
+    ),
+    _rule(
+        Voice.WAITING, r"^CreateContainerConfigError.*(?:runAsNonRoot|non-numeric user|run as root)",
+        StopReason.REFUSED, "The image wants to run as the administrator, which is not allowed here.",
+        "Use an image that runs as an ordinary user.", 5,
+    ),
+    _rule(
+        Voice.WAITING, r"^(?:CreateContainerConfigError|CreateContainerError|RunContainerError|CreatePodSandboxError)",
+        StopReason.START_FAILED, "The machine chosen for it could not start it.", ASK_OPERATOR, 120,
+    ),
+    # ---- no place ----
+    _rule(
+        Voice.UNSCHEDULABLE, r'persistentvolumeclaim "?([^" ]+)"? not found', StopReason.VOLUME,
+        "Its workspace or the volume of packages is not in the cluster.", ASK_OPERATOR, 20,
+    ),
+    _rule(
+        Voice.UNSCHEDULABLE, r"unbound immediate PersistentVolumeClaims|didn't find available persistent volumes",
+        StopReason.VOLUME, "The cluster has not made a volume for it.", ASK_OPERATOR, 120,
+    ),
+    _rule(
+        Voice.UNSCHEDULABLE, r"volume node affinity conflict", StopReason.VOLUME,
+        "Its workspace lies where no machine has room for it.", TRY_LATER, 180,
+    ),
+    _rule(
+        Voice.UNSCHEDULABLE, r"Insufficient (cpu|memory|ephemeral-storage|[\w.-]+/[\w.-]+)", StopReason.NO_ROOM,
+        "No machine of the cluster has {0} enough free.", TRY_LATER, 180,
+    ),
+    _rule(
+        Voice.UNSCHEDULABLE, r"Too many pods", StopReason.NO_ROOM,
+        "Every machine of the cluster runs as many environments as it can.", TRY_LATER, 180,
+    ),
+    _rule(
+        Voice.UNSCHEDULABLE, r"didn't match Pod's node affinity/selector", StopReason.NO_ROOM,
+        "The cluster has no machine of the kind this application asks for.", ASK_OPERATOR, 60,
+    ),
+    _rule(
+        Voice.UNSCHEDULABLE, r"were unschedulable|untolerated taint", StopReason.NO_ROOM,
+        "The cluster's machines take nothing new at the moment.", ASK_OPERATOR, 180,
+    ),
+    _rule(
+        Voice.UNSCHEDULABLE, r".", StopReason.NO_ROOM, "The cluster finds no place for it.", ASK_OPERATOR, 300,
+    ),
+    # ---- volumes ----
+    _rule(
+        Voice.EVENT, r"^ProvisioningFailed", StopReason.VOLUME, "The cluster could not make a volume for it.",
+        ASK_OPERATOR, 60,
+    ),
+    _rule(
+        Voice.EVENT, r"^(?:FailedMount|FailedAttachVolume|FailedMapVolume)", StopReason.VOLUME,
+        "Its volume could not be attached to the machine chosen for it.", START_AGAIN, 180,
+    ),
+    _rule(
+        Voice.EVENT, r"^FailedBinding", StopReason.VOLUME, "The cluster has no volume for it.", ASK_OPERATOR, 60,
+    ),
+    # ---- refusals ----
+    _rule(
+        Voice.REFUSAL, r"exceeded quota: (\S+?), requested: (.+?), used: (.+?), limited: ([^\"]+)", StopReason.QUOTA,
+        "The platform's share of the cluster is used up: it asked for {1}, and {2} of {3} are in use.", TRY_LATER, 20,
+    ),
+    _rule(
+        Voice.REFUSAL, r"(?:maximum|minimum) (cpu|memory|storage|ephemeral-storage)[^.]* is ([\w.]+)",
+        StopReason.QUOTA, "The cluster sets a limit of {1} of {0} for one environment.", "Choose another size.", 0,
+    ),
+    _rule(
+        Voice.REFUSAL, r"violates PodSecurity", StopReason.REFUSED,
+        "The cluster's security rules do not allow it.", ASK_OPERATOR, 0,
+    ),
+    _rule(
+        Voice.REFUSAL, r"no PriorityClass|storageclass\S* .*not found", StopReason.REFUSED,
+        "The application asks for something this cluster does not have.", ASK_OPERATOR, 0,
+    ),
+    _rule(Voice.REFUSAL, r".", StopReason.REFUSED, "The cluster refused it.", ASK_OPERATOR, 0),
+)  # fmt: skip
+NAMES = {"cpu": "processor time", "memory": "memory", "ephemeral-storage": "temporary storage"}
+
+
+def of_refusal(message: str, since: datetime) -> Verdict:
+    """What a refusal of the API server means."""
+    found = _match(Voice.REFUSAL, message, since)
+    assert found is not None  # noqa: S101 - the last rule of that voice takes everything
+    return found
+
+
+def of_pod(pod: Pod, warnings: Iterable[Warned]) -> Verdict | None:
+    """What stands in the way of a launch, or None when nothing does that we know of."""
+    scheduled = status.condition(pod, "PodScheduled")
+    made_at = status.moment(pod["metadata"].get("creationTimestamp"))
+    if made_at is None:
+        return None
+    if scheduled.get("status") == "False":
+        since = status.moment(scheduled.get("lastTransitionTime")) or made_at
+        said = str(scheduled.get("message", ""))
+        return _of_events(warnings, only_claims=True) or _match(Voice.UNSCHEDULABLE, said, since)
+    on_node_at = status.moment(scheduled.get("lastTransitionTime")) or made_at
+    for container in (status.installer(pod), status.program(pod)):
+        waits = status.state(container, "waiting")
+        if waits:
+            said = f"{waits.get('reason', '')}: {waits.get('message', '')}"
+            found = _match(Voice.WAITING, said, on_node_at)
+            if found is not None:
+                return found
+    if status.program(pod) and not status.state(status.program(pod), "waiting"):
+        return None
+    return None if status.state(status.installer(pod), "running") else _of_events(warnings)
+
+
+def _of_events(warnings: Iterable[Warned], *, only_claims: bool = False) -> Verdict | None:
+    for warning in warnings:
+        if only_claims and warning.reason not in ("ProvisioningFailed", "FailedBinding"):
+            continue
+        found = _match(Voice.EVENT, f"{warning.reason}: {warning.message}", warning.first_at)
+        if found is not None:
+            return found
+    return None
+
+
+def _match(voice: Voice, said: str, since: datetime) -> Verdict | None:
+    for rule in RULES:
+        if rule.voice is voice and (match := rule.pattern.search(said)):
+            groups = [NAMES.get(group, group) for group in match.groups(default="")]
+            what = rule.what.format(*groups)
+            return Verdict(rule.reason, what, rule.then, since, rule.give_up_after_seconds, said)
+    return None

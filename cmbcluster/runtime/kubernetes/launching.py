@@ -1,0 +1,123 @@
+"""Making a run: the order in which its objects come about, and what a refusal leads to.
+
+Workspace, secret, pod: at most three writes the first time and two later, and whoever dies
+between two of them is followed by somebody who begins at the top and finds what is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from datetime import UTC, datetime
+
+from cmbcluster.domain.lifecycle import StopReason
+from cmbcluster.errors import Conflict, RuntimeUnavailable
+from cmbcluster.runtime.kubernetes import hopeless, manifests, memory, names, packages, status
+from cmbcluster.runtime.kubernetes.client import ApiRefused
+from cmbcluster.runtime.kubernetes.manifests import Ground
+from cmbcluster.runtime.kubernetes.names import Json
+from cmbcluster.runtime.kubernetes.objects import Objects, is_unwanted
+from cmbcluster.runtime.kubernetes.packages import Bundle
+from cmbcluster.runtime.port import Ending, Packages, Ref, Spec
+
+KEPT = 10_000
+_log = logging.getLogger(__name__)
+
+
+class Launcher:
+    """Starts runs. What the API server refused is remembered here until the run is forgotten."""
+
+    def __init__(self, objects: Objects, ground: Ground, shared_claim: Json, patience: float = 1.0) -> None:
+        self._objects = objects
+        self._ground = ground
+        self._shared_claim = shared_claim
+        self._patience = patience
+        self._made: set[str] = set()
+        self._refused: OrderedDict[Ref, tuple[datetime, Ending | None]] = OrderedDict()
+
+    def refusal(self, ref: Ref) -> Ending | None:
+        """Why a run could not be made; None when nothing was refused for good."""
+        return self._refused.get(ref, (None, None))[1]
+
+    def forget(self, ref: Ref) -> None:
+        """Let a run be tried as if it never had been."""
+        for known in [known for known in self._refused if known.environment_id == ref.environment_id]:
+            del self._refused[known]
+
+    async def start(self, spec: Spec) -> None:
+        """Make the run unless it is there, was there, or is refused. Raises Conflict beside another one."""
+        ref = spec.ref
+        if self.refusal(ref) is not None:
+            return
+        there = await self._objects.pod(ref)
+        if there is not None:
+            found = names.ref_of(there)
+            if found == ref:
+                return
+            if found is None or found.generation > ref.generation:
+                await self._refuse_unless_known(ref)
+                return
+            await self._clear(there)
+        try:
+            await self._make(spec)
+        except ApiRefused as refused:
+            if not is_unwanted(refused):
+                raise RuntimeUnavailable(f"The cluster refused: {refused}", retryable=False) from refused
+            self._take(ref, refused)
+
+    async def _make(self, spec: Spec) -> None:
+        claim = await self._objects.make_claim(spec)
+        ended = memory.endings(claim)
+        if spec.ref.generation in ended:
+            return
+        if any(generation > spec.ref.generation for generation in ended):
+            raise Conflict("A newer run of this environment exists.", "Look again.")
+        try:
+            bundle = await self._bundle(spec)
+        except FileNotFoundError as missing:
+            what = f"The application “{missing}” is not part of this installation."
+            ending = Ending(StopReason.BUILD_FAILED, what, "Choose another application.", ended_at=datetime.now(UTC))
+            self._keep(spec.ref, datetime.now(UTC), ending)
+            return
+        if manifests.needs_secret(spec):
+            await self._objects.make_secret(spec, names.uid_of(claim))
+        await self._objects.make_pod(spec.ref, manifests.pod(self._ground, spec, bundle))
+
+    async def _refuse_unless_known(self, ref: Ref) -> None:
+        """A newer run is there: silence about one that we know has ended, else Conflict."""
+        claim = await self._objects.claim(ref)
+        if claim is None or ref.generation not in memory.endings(claim):
+            raise Conflict("A newer run of this environment exists.", "Look again.")
+
+    async def _clear(self, older: Json) -> None:
+        """Make room where an older run has ended by itself."""
+        if not status.is_over(older) or status.is_going(older):
+            raise Conflict("An earlier run of this environment has not ended.", "Stop it first.")
+        await self._objects.end_pod(older, grace_seconds=0)
+
+    async def _bundle(self, spec: Spec) -> Bundle | None:
+        """What the pod installs, put where it finds it. Written once for a lock, not once for a launch."""
+        if not isinstance(spec.content, Packages):
+            return None
+        bundle = packages.bundle_of(spec.content, self._ground.workspace_image)
+        if bundle.key not in self._made:
+            await self._objects.make_shared("persistentvolumeclaims", self._shared_claim)
+            await self._objects.make_shared("configmaps", packages.config_map(self._ground.place, bundle))
+            self._made.add(bundle.key)
+        return bundle
+
+    def _take(self, ref: Ref, refused: ApiRefused) -> None:
+        """Find the words for a refusal; one that may pass by itself is only unavailable for now."""
+        first_at = self._refused.get(ref, (datetime.now(UTC), None))[0]
+        verdict = hopeless.of_refusal(refused.message, first_at)
+        if not verdict.is_final(datetime.now(UTC), self._patience):
+            self._keep(ref, first_at, None)
+            raise RuntimeUnavailable(f"The cluster refused for now: {refused}") from refused
+        _log.warning("a launch was refused", extra={"environment": ref.slug, "said": refused.message})
+        ending = Ending(verdict.reason, verdict.what, verdict.then, refused.message, ended_at=datetime.now(UTC))
+        self._keep(ref, first_at, ending)
+
+    def _keep(self, ref: Ref, first_at: datetime, ending: Ending | None) -> None:
+        self._refused[ref] = (first_at, ending)
+        while len(self._refused) > KEPT:
+            self._refused.popitem(last=False)

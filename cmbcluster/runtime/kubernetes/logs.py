@@ -1,0 +1,103 @@
+"""The output of a pod, as the cluster keeps it.
+
+A cluster counts lines by time and not by bytes, so the offset of a line is the moment it was
+written, in microseconds: as good to continue from, and true even after old lines went away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from cmbcluster.errors import RuntimeUnavailable
+from cmbcluster.runtime.kubernetes import status
+from cmbcluster.runtime.kubernetes.client import ApiBusy, ApiRefused, Cluster, ResourceGone
+from cmbcluster.runtime.kubernetes.manifests import PROGRAM
+from cmbcluster.runtime.port import LogLine
+
+TAIL_LINES = 40
+SHORTEST_LINE_BYTES = 8
+PAUSE_SECONDS = 1.0
+SILENCE_SECONDS = 3600.0
+_MICROSECONDS = 1_000_000
+
+
+async def read(cluster: Cluster, path: str, uid: str, offset: int, *, follow: bool) -> AsyncIterator[LogLine]:
+    """Lines after ``offset`` (negative: about that many last bytes) of the pod at ``path`` with ``uid``."""
+    reached = max(offset, 0)
+    query: dict[str, str] = {}
+    if offset < 0:
+        last = [line async for line in _once(cluster, path, {"tailLines": str(-offset // SHORTEST_LINE_BYTES + 1)}, 0)]
+        for line in _cut(last, -offset):
+            reached = line.offset
+            yield line
+        if not last and not follow:
+            return
+    while True:
+        if reached:
+            since = datetime.fromtimestamp(reached // _MICROSECONDS, UTC)
+            query = {"sinceTime": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        if offset >= 0 or follow:
+            async for line in _once(cluster, path, query | ({"follow": "true"} if follow else {}), reached):
+                reached = line.offset
+                yield line
+        if not follow:
+            return
+        pod = await cluster.get(path)
+        if pod is None or pod["metadata"]["uid"] != uid or status.is_over(pod):
+            return
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def tail(cluster: Cluster, path: str, container: str = PROGRAM) -> str:
+    """The last lines, as text; empty when there are none to be had."""
+    query = {"container": container, "tailLines": str(TAIL_LINES), "limitBytes": "65536"}
+    try:
+        async with cluster.stream(f"{path}/log", query, PAUSE_SECONDS * 10) as lines:
+            return b"".join([line async for line in lines]).decode(errors="replace")
+    except (ApiRefused, ApiBusy, ResourceGone):
+        return ""
+
+
+async def _once(cluster: Cluster, path: str, query: dict[str, str], after: int) -> AsyncIterator[LogLine]:
+    asked = {"container": PROGRAM, "timestamps": "true", **query}
+    reached = 0
+    try:
+        async with cluster.stream(f"{path}/log", asked, SILENCE_SECONDS) as lines:
+            async for raw in lines:
+                at, text = _split(raw.decode(errors="replace").rstrip("\r\n"))
+                stamp = int(at.timestamp()) * _MICROSECONDS + at.microsecond if at is not None else reached
+                # Two lines of one microsecond still have an order.
+                reached = max(stamp, reached + 1)
+                if reached > after:
+                    yield LogLine(at=at, text=text, offset=reached)
+    except (ApiRefused, ResourceGone):
+        # The container has not begun, or is gone.
+        return
+    except ApiBusy as busy:
+        if "follow" not in query:
+            raise RuntimeUnavailable(f"The log could not be read: {busy}") from busy
+
+
+def _cut(lines: list[LogLine], most_bytes: int) -> list[LogLine]:
+    """The last whole lines that fit."""
+    kept: list[LogLine] = []
+    size_bytes = 0
+    for line in reversed(lines):
+        size_bytes += len(line.text.encode()) + 1
+        if size_bytes > most_bytes:
+            break
+        kept.append(line)
+    return kept[::-1]
+
+
+def _split(text: str) -> tuple[datetime | None, str]:
+    """The moment and the words of a line; the moment has nanoseconds, which datetime has not."""
+    stamp, _, words = text.partition(" ")
+    whole, _, fraction = stamp.removesuffix("Z").partition(".")
+    try:
+        at = datetime.fromisoformat(whole).replace(tzinfo=UTC, microsecond=int((fraction + "000000")[:6]))
+    except ValueError:
+        return None, text
+    return at, words

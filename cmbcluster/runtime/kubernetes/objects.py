@@ -1,0 +1,165 @@
+"""Live reads and writes of one environment's objects. Everything here may be repeated safely.
+
+An object is ours only by its labels, and is deleted only as the very one that was read.
+"""
+
+from __future__ import annotations
+
+from cmbcluster.errors import Conflict, RuntimeUnavailable
+from cmbcluster.runtime.kubernetes import manifests, memory, names, status
+from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster
+from cmbcluster.runtime.kubernetes.manifests import Ground
+from cmbcluster.runtime.kubernetes.names import Json
+from cmbcluster.runtime.port import Ending, Ref, Spec
+
+UNWANTED = frozenset({400, 403, 422})
+
+
+class Objects:
+    """The pods, claims and secrets of environments."""
+
+    def __init__(self, cluster: Cluster, ground: Ground) -> None:
+        self._cluster = cluster
+        self._ground = ground
+        self._place = ground.place
+        self._base = f"/api/v1/namespaces/{ground.place.namespace}"
+
+    def pods_path(self) -> str:
+        """Where pods are listed and made."""
+        return f"{self._base}/pods"
+
+    def events_path(self) -> str:
+        """Where events are listed."""
+        return f"{self._base}/events"
+
+    def pod_path(self, slug: str) -> str:
+        """One environment's pod."""
+        return f"{self._base}/pods/{names.pod_name(slug)}"
+
+    def metrics_path(self, slug: str) -> str:
+        """What one environment's pod uses."""
+        return f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._place.namespace}/pods/{names.pod_name(slug)}"
+
+    async def pod(self, ref: Ref) -> Json | None:
+        """The environment's pod whatever its run, or None. Raises RuntimeUnavailable for somebody else's."""
+        found = await self._read(self.pod_path(ref.slug))
+        return self._own(found, ref, "pod")
+
+    async def claim(self, ref: Ref) -> Json | None:
+        """The environment's workspace, or None when there is none or it is going away."""
+        found = self._own(await self._read(self._claim_path(ref.slug)), ref, "workspace")
+        return None if found is None or status.is_going(found) else found
+
+    async def make_claim(self, spec: Spec) -> Json:
+        """The workspace, made when it is not there yet. Raises ApiRefused."""
+        path = self._claim_path(spec.ref.slug)
+        found = self._own(await self._read(path), spec.ref, "workspace")
+        if found is None:
+            made = await self._cluster.create(
+                f"{self._base}/persistentvolumeclaims", manifests.claim(self._ground, spec)
+            )
+            found = made or self._own(await self._read(path), spec.ref, "workspace")
+        if found is None or status.is_going(found):
+            raise Conflict("The workspace of that name is being removed.", "Try again in a moment.")
+        return found
+
+    async def make_secret(self, spec: Spec, claim_uid: str) -> None:
+        """The variables of the run. One of that name is as good: a run has one set of them."""
+        made = await self._cluster.create(f"{self._base}/secrets", manifests.secret(self._ground, spec, claim_uid))
+        if made is None:
+            found = await self._read(f"{self._base}/secrets/{names.secret_name(spec.ref)}")
+            self._own(found, spec.ref, "secret")
+
+    async def make_shared(self, kind: str, body: Json) -> None:
+        """A config map or claim that environments share, made when it is not there yet."""
+        path = f"{self._base}/{kind}"
+        found = await self._read(f"{path}/{body['metadata']['name']}")
+        if found is None:
+            found = await self._cluster.create(path, body) or body
+        if names.labels_of(found).get(names.INSTANCE) != self._place.instance:
+            raise RuntimeUnavailable(f"{body['metadata']['name']} in the cluster is not ours.", retryable=False)
+
+    async def make_pod(self, ref: Ref, body: Json) -> None:
+        """The pod of a run. Raises Conflict when another run has the name, ApiRefused when it may not be."""
+        if await self._cluster.create(self.pods_path(), body) is not None:
+            return
+        there = await self.pod(ref)
+        if there is None:
+            raise Conflict("An earlier run of this environment has just ended.", "Try again.")
+        if names.ref_of(there) != ref:
+            raise Conflict("Another run of this environment exists.", "Look again.")
+
+    async def remember(self, ref: Ref, ending: Ending) -> None:
+        """Write down how a run ended, where it outlives the pod."""
+        await self._change(self._claim_path(ref.slug), memory.note(ref.generation, ending))
+
+    async def forget(self, ref: Ref, claim: Json) -> None:
+        """Let the workspace be as if nothing had ever run in it."""
+        change = memory.forget(claim)
+        if change is not None:
+            await self._change(self._claim_path(ref.slug), change)
+
+    async def end_pod(self, pod: Json, *, grace_seconds: int) -> None:
+        """Ask for the end of exactly this pod, and of the secret of its run."""
+        ref = names.ref_of(pod)
+        path = f"{self._base}/pods/{pod['metadata']['name']}"
+        await self._remove(path, names.uid_of(pod), grace_seconds)
+        if ref is not None and uses_secret(pod):
+            await self._remove(f"{self._base}/secrets/{names.secret_name(ref)}")
+
+    async def remove_secret(self, ref: Ref) -> None:
+        """Delete what a launch that never got its pod may have left."""
+        path = f"{self._base}/secrets/{names.secret_name(ref)}"
+        found = self._own(await self._read(path), ref, "secret")
+        if found is not None:
+            await self._remove(path, names.uid_of(found))
+
+    async def remove_claim(self, ref: Ref, claim: Json) -> None:
+        """Delete exactly this workspace."""
+        await self._remove(self._claim_path(ref.slug), names.uid_of(claim))
+
+    def _claim_path(self, slug: str) -> str:
+        return f"{self._base}/persistentvolumeclaims/{names.claim_name(slug)}"
+
+    async def _read(self, path: str) -> Json | None:
+        try:
+            return await self._cluster.get(path)
+        except ApiRefused as refused:
+            raise _not_allowed(refused) from refused
+
+    async def _change(self, path: str, change: Json) -> None:
+        try:
+            await self._cluster.patch(path, change)
+        except ApiRefused as refused:
+            raise _not_allowed(refused) from refused
+
+    async def _remove(self, path: str, uid: str = "", grace_seconds: int | None = None) -> None:
+        try:
+            await self._cluster.delete(path, uid=uid, grace_seconds=grace_seconds)
+        except ApiRefused as refused:
+            raise _not_allowed(refused) from refused
+
+    def _own(self, found: Json | None, ref: Ref, what: str) -> Json | None:
+        if found is not None and not self._place.owns(found, ref):
+            name = found["metadata"]["name"]
+            raise RuntimeUnavailable(
+                f"The {what} {name} in the cluster is not ours; it is left alone.", retryable=False
+            )
+        return found
+
+
+def uses_secret(pod: Json) -> bool:
+    """Whether a pod reads a secret of ours."""
+    spec = pod["spec"]
+    variables = (each for container in spec["containers"] for each in container.get("env") or ())
+    return bool(spec.get("imagePullSecrets")) or any("valueFrom" in each for each in variables)
+
+
+def is_unwanted(refused: ApiRefused) -> bool:
+    """Whether a refusal is about the object, and not about us: our account, the namespace, the path."""
+    ours = refused.status == 403 and "cannot " in refused.message and "in the namespace" in refused.message
+    return refused.status in UNWANTED and not ours
+
+
+def _not_allowed(refused: ApiRefused) -> RuntimeUnavailable:
+    return RuntimeUnavailable(f"The cluster refused: {refused}", retryable=False)

@@ -1,0 +1,337 @@
+"""The runtime of clusters: the port's two contracts, kept with pods.
+
+It does what it is told and says what it sees. A watch only wakes whoever listens; whatever
+is decided is decided on a live answer of the API server, and what it cannot say is unknown.
+It must never touch an object without our labels, nor a workspace without being told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from cmbcluster.domain.lifecycle import StopReason
+from cmbcluster.domain.views import UsageView
+from cmbcluster.errors import Conflict, RuntimeUnavailable
+from cmbcluster.runtime.kubernetes import endings, hopeless, logs, memory, names, packages, room, seeing, status
+from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster, connected
+from cmbcluster.runtime.kubernetes.happenings import Happenings
+from cmbcluster.runtime.kubernetes.launching import Launcher
+from cmbcluster.runtime.kubernetes.manifests import INSTALLER, Ground
+from cmbcluster.runtime.kubernetes.names import Json, Place
+from cmbcluster.runtime.kubernetes.objects import Objects
+from cmbcluster.runtime.kubernetes.usage import usage_of
+from cmbcluster.runtime.kubernetes.watching import Rhythm, Watcher
+from cmbcluster.runtime.listening import Listener
+from cmbcluster.runtime.port import Ending, LogLine, Observation, Ref, Sight, Spec
+from cmbcluster.runtime.wording import duration
+from cmbcluster.settings import Settings
+
+FIRST_LIST_SECONDS = 5.0
+KEPT_ENDINGS = 10_000
+_log = logging.getLogger(__name__)
+
+
+class KubernetesRuntime:
+    """Runtime and Insight over one namespace of a cluster.
+
+    ``open`` before anything else; ``close`` stops following and leaves environments running.
+    ``connect`` is another way to the API server and ``patience`` a factor to the time a launch
+    in trouble has (both for tests).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        connect: Callable[[], Awaitable[Cluster]] | None = None,
+        rhythm: Rhythm | None = None,
+        patience: float = 1.0,
+    ) -> None:
+        self._settings = settings
+        self._connect = connect or partial(connected, settings.kubernetes_context)
+        self._rhythm = rhythm
+        self._patience = patience
+        self._place = Place(settings.kubernetes_namespace, settings.instance)
+        self._ground = Ground(
+            place=self._place,
+            workspace_image=settings.workspace_image,
+            index_url=settings.package_index_url,
+            storage_class=settings.kubernetes_storage_class,
+            ephemeral_bytes=settings.kubernetes_ephemeral_bytes,
+            grace_seconds=settings.kubernetes_stop_grace_seconds,
+        )
+        self._cluster: Cluster | None = None
+        self._objects_found: Objects | None = None
+        self._launcher_made: Launcher | None = None
+        self._pods: Watcher | None = None
+        self._happenings = Happenings()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listeners: set[Listener] = set()
+        self._taken: OrderedDict[Ref, Ending] = OrderedDict()
+        self._tails: OrderedDict[str, str] = OrderedDict()
+
+    async def open(self) -> None:
+        """Begin to follow. A cluster that does not answer now is waited for; StartRefused when there is none."""
+        cluster = self._cluster = await self._connect()
+        objects = self._objects_found = Objects(cluster, self._ground)
+        shared = packages.shared_claim(
+            self._place,
+            self._settings.kubernetes_packages_bytes,
+            self._settings.kubernetes_packages_access,
+            self._settings.kubernetes_packages_class,
+        )
+        self._launcher_made = Launcher(objects, self._ground, shared, self._patience)
+        self._pods = Watcher(
+            cluster, objects.pods_path(), {"labelSelector": self._place.selector}, self._pod_changed,
+            trim=_without_bookkeeping, rhythm=self._rhythm,
+        )  # fmt: skip
+        events = Watcher(cluster, objects.events_path(), {}, self._event_heard, trim=_name_alone, rhythm=self._rhythm)
+        for watcher in (self._pods, events):
+            self._begin(watcher.run(), "watch the cluster")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LIST_SECONDS):
+                await asyncio.gather(self._pods.listed.wait(), events.listed.wait())
+
+    async def close(self) -> None:
+        """Stop following; environments go on and the next ``open`` finds them."""
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._cluster is not None:
+            await self._cluster.close()
+        self._cluster = self._objects_found = self._launcher_made = self._pods = None
+
+    async def start(self, spec: Spec) -> None:
+        """Ask for a run and return at once."""
+        await self._launcher.start(spec)
+        if self._launcher.refusal(spec.ref) is not None:
+            self._tell(await self.look(spec.ref))
+
+    async def stop(self, ref: Ref) -> None:
+        """Ask for the end of a run and return at once: its ending is written down, then its pod is deleted."""
+        pod = await self._objects.pod(ref)
+        if pod is None or names.ref_of(pod) != ref or status.is_over(pod) or status.is_going(pod):
+            return
+        await self._end(pod, ref, endings.stopped(pod))
+
+    async def remove(self, ref: Ref, *, workspace: bool) -> None:
+        """Delete everything of an environment; its workspace only when told so."""
+        objects = self._objects
+        pod = await objects.pod(ref)
+        if pod is not None:
+            if not status.is_over(pod):
+                raise Conflict("This environment still runs.", "Stop it first.")
+            await objects.end_pod(pod, grace_seconds=0)
+        await objects.remove_secret(ref)
+        claim = await objects.claim(ref)
+        if claim is not None:
+            await (objects.remove_claim(ref, claim) if workspace else objects.forget(ref, claim))
+        self._launcher.forget(ref)
+        for known in [known for known in self._taken if known.environment_id == ref.environment_id]:
+            del self._taken[known]
+        self._tell(_absent(ref))
+
+    async def look(self, ref: Ref) -> Observation:
+        """What is there now, asked live. A launch that cannot succeed is ended here, once its time is over."""
+        pod = await self._objects.pod(ref)
+        if pod is None or names.ref_of(pod) != ref:
+            return await self._remembered(ref)
+        return await self._seen(pod, ref)
+
+    async def observe(self) -> AsyncIterator[Observation]:
+        """All runs that exist, then every change for ever."""
+        if self._pods is None:
+            raise _not_open()
+        listener = Listener()
+        self._listeners.add(listener)
+        try:
+            for pod in list(self._pods.known.values()):
+                ref = names.ref_of(pod)
+                if ref is not None:
+                    listener.tell(self._glimpse(pod, ref))
+            while True:
+                yield await listener.next()
+        finally:
+            self._listeners.discard(listener)
+
+    async def logs(self, ref: Ref, *, offset: int, follow: bool) -> AsyncIterator[LogLine]:
+        """Output after ``offset`` of what the cluster keeps; nothing once the pod is gone."""
+        path = self._objects.pod_path(ref.slug)
+        pod = await self._objects.pod(ref)
+        if pod is None or names.ref_of(pod) != ref:
+            return
+        async for line in logs.read(self._opened, path, names.uid_of(pod), offset, follow=follow):
+            yield line
+
+    async def usage(self, ref: Ref) -> UsageView | None:
+        """What the run uses now, or None when it does not run."""
+        pod = await self._objects.pod(ref)
+        if pod is None or names.ref_of(pod) != ref or status.is_over(pod) or status.began(pod) is None:
+            return None
+        try:
+            return usage_of(await self._opened.get(self._objects.metrics_path(ref.slug)))
+        except (ApiRefused, RuntimeUnavailable) as wrong:
+            # A cluster can be without metrics; that says nothing about the environment.
+            _log.info("usage was not measured", extra={"environment": ref.slug, "error": str(wrong)})
+            return usage_of(None)
+
+    async def workspace_bytes(self, ref: Ref) -> int | None:
+        """Size of the workspace when the present run began; None where nobody counted it."""
+        pod = await self._objects.pod(ref)
+        told = status.told_by_installer(pod).get("workspace_bytes") if pod is not None else None
+        return told if isinstance(told, int) else None
+
+    # ---- looking ----
+
+    async def _seen(self, pod: Json, ref: Ref) -> Observation:
+        """A pod of this run is there."""
+        sight = seeing.sight_of(pod)
+        pull = self._happenings.pull(pod)
+        if sight is Sight.EXITED:
+            ending = endings.of_pod(pod, await self._tail(pod))
+            return seeing.observation_of(pod, ref, pull=pull, ending=ending)
+        verdict = self._verdict(pod) if sight is Sight.BUILDING else None
+        if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):
+            _log.warning("a launch was given up", extra={"environment": ref.slug, "said": verdict.said})
+            tail = await self._tail(pod) or verdict.said
+            now = datetime.now(UTC)
+            what, then = await self._shortage(pod, verdict) or (verdict.what, verdict.then)
+            await self._end(pod, ref, Ending(verdict.reason, what, then, tail, ended_at=now))
+            return Observation(ref, Sight.STOPPING, now, stages=seeing.stages_of(pod, pull, verdict, failed=True))
+        return seeing.observation_of(pod, ref, pull=pull, verdict=verdict)
+
+    def _verdict(self, pod: Json) -> hopeless.Verdict | None:
+        began = status.moment(status.state(status.installer(pod), "running").get("startedAt"))
+        most = self._settings.build_seconds
+        if began is not None and datetime.now(UTC) - began > timedelta(seconds=most):
+            what = f"Installing the packages took longer than {duration(most)} and was given up."
+            then = "Start it again: what was downloaded is kept."
+            return hopeless.Verdict(StopReason.BUILD_FAILED, what, then, began, 0, "")
+        return hopeless.of_pod(pod, self._happenings.warnings(pod))
+
+    async def _shortage(self, pod: Json, verdict: hopeless.Verdict) -> tuple[str, str] | None:
+        """Figures for a launch that finds no room, where we may list the machines."""
+        if verdict.reason is not StopReason.NO_ROOM or self._pods is None:
+            return None
+        try:
+            nodes = await self._opened.get("/api/v1/nodes")
+        except (ApiRefused, RuntimeUnavailable):
+            return None
+        return room.shortage(pod, verdict.said, (nodes or {}).get("items") or (), self._pods.known.values())
+
+    async def _remembered(self, ref: Ref) -> Observation:
+        """No pod of this run is there: it ended and we know how, or it is absent."""
+        claim = await self._objects.claim(ref)
+        ending = memory.endings(claim).get(ref.generation) if claim is not None else None
+        ending = ending or self._launcher.refusal(ref) or self._taken.get(ref)
+        if ending is None:
+            return _absent(ref)
+        return Observation(ref, Sight.EXITED, datetime.now(UTC), ending=ending)
+
+    async def _end(self, pod: Json, ref: Ref, ending: Ending) -> None:
+        """Write an ending down before it comes about, so that nobody can find the one without the other."""
+        await self._objects.remember(ref, ending)
+        await self._objects.end_pod(pod, grace_seconds=self._ground.grace_seconds)
+
+    async def _tail(self, pod: Json) -> str:
+        """The last lines of a pod that is over, read once."""
+        uid = names.uid_of(pod)
+        if uid not in self._tails or not status.is_over(pod):
+            began = status.began(pod) is not None
+            path = f"{self._objects.pods_path()}/{pod['metadata']['name']}"
+            self._tails[uid] = await logs.tail(self._opened, path, *(() if began else (INSTALLER,)))
+            while len(self._tails) > KEPT_ENDINGS:
+                self._tails.popitem(last=False)
+        return self._tails[uid]
+
+    # ---- hints ----
+
+    def _glimpse(self, pod: Json, ref: Ref) -> Observation:
+        """What the watch saw last, without asking."""
+        ending = endings.of_pod(pod, "") if status.is_over(pod) else None
+        return seeing.observation_of(pod, ref, pull=self._happenings.pull(pod), ending=ending)
+
+    def _pod_changed(self, pod: Json, is_gone: bool) -> None:
+        ref = names.ref_of(pod)
+        if ref is None:
+            return
+        if is_gone:
+            if status.was_ready(pod) and not status.is_over(pod) or status.is_true(pod, "DisruptionTarget"):
+                self._taken[ref] = endings.of_deletion(pod)
+                while len(self._taken) > KEPT_ENDINGS:
+                    self._taken.popitem(last=False)
+            self._begin(self._tell_truth(ref), "look after a pod went away")
+        elif self._listeners:
+            self._tell(self._glimpse(pod, ref))
+
+    def _event_heard(self, event: Json, is_gone: bool) -> None:
+        name = None if is_gone else self._happenings.hear(event)
+        pod = self._pods.known.get(name) if name is not None and self._pods is not None else None
+        if pod is not None and self._listeners and (ref := names.ref_of(pod)) is not None:
+            self._tell(self._glimpse(pod, ref))
+
+    async def _tell_truth(self, ref: Ref) -> None:
+        with suppress(RuntimeUnavailable):
+            self._tell(await self.look(ref))
+
+    def _tell(self, seen: Observation) -> None:
+        for listener in self._listeners:
+            listener.tell(seen)
+
+    def _begin(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a task of the runtime failed", exc_info=task.exception())
+
+    # ---- parts that exist while it is open ----
+
+    @property
+    def _opened(self) -> Cluster:
+        if self._cluster is None:
+            raise _not_open()
+        return self._cluster
+
+    @property
+    def _objects(self) -> Objects:
+        if self._objects_found is None:
+            raise _not_open()
+        return self._objects_found
+
+    @property
+    def _launcher(self) -> Launcher:
+        if self._launcher_made is None:
+            raise _not_open()
+        return self._launcher_made
+
+
+def _not_open() -> RuntimeUnavailable:
+    return RuntimeUnavailable("The Kubernetes runtime is not open.")
+
+
+def _absent(ref: Ref) -> Observation:
+    return Observation(ref=ref, sight=Sight.ABSENT, seen_at=datetime.now(UTC))
+
+
+def _without_bookkeeping(pod: Json) -> Json:
+    """A pod without what only servers read; thousands of them are kept."""
+    pod["metadata"].pop("managedFields", None)
+    return pod
+
+
+def _name_alone(event: Json) -> Json:
+    """Of events only their identity is kept here; what they say is kept elsewhere."""
+    kept = {name: event["metadata"].get(name) for name in ("name", "uid", "resourceVersion")}
+    return {"metadata": kept}

@@ -1,0 +1,195 @@
+{{/*
+The Deployment of one role and its disruption budget.
+(dict "root" $ "role" "web" "database" true "keys" (list "token") "account" true "ports" (dict "http" 8201))
+*/}}
+{{- define "cmbcluster.role" -}}
+{{- $root := .root }}
+{{- $values := index $root.Values .role }}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ include "cmbcluster.name" $root }}-{{ .role }}
+  labels:
+    {{- include "cmbcluster.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ .role }}
+spec:
+  replicas: {{ $values.replicas }}
+  strategy:
+    rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
+  selector:
+    matchLabels:
+      {{- include "cmbcluster.selector" . | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "cmbcluster.labels" $root | nindent 8 }}
+        app.kubernetes.io/component: {{ .role }}
+      annotations:
+        checksum/settings: {{ include "cmbcluster.settings" $root | sha256sum }}
+        {{- with $root.Values.podAnnotations }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    spec:
+      serviceAccountName: {{ include "cmbcluster.name" $root }}-{{ .role }}
+      automountServiceAccountToken: {{ .account }}
+      enableServiceLinks: false
+      terminationGracePeriodSeconds: {{ add $root.Values.preStopSeconds $root.Values.drainSeconds 15 }}
+      securityContext:
+        {{- include "cmbcluster.podSecurity" $root | nindent 8 }}
+      {{- with $root.Values.imagePullSecrets }}
+      imagePullSecrets:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $root.Values.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $root.Values.tolerations }}
+      tolerations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      topologySpreadConstraints:
+        - maxSkew: 1
+          topologyKey: kubernetes.io/hostname
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels:
+              {{- include "cmbcluster.selector" . | nindent 14 }}
+      containers:
+        - name: {{ .role }}
+          image: {{ include "cmbcluster.image" $root }}
+          imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+          args: [{{ .role }}]
+          envFrom:
+            - configMapRef: {name: {{ include "cmbcluster.name" $root }}}
+            {{- if and (eq .role "web") $root.Values.secrets.settingsFrom }}
+            - secretRef: {name: {{ $root.Values.secrets.settingsFrom }}}
+            {{- end }}
+          env:
+            - name: POD_IP
+              valueFrom: {fieldRef: {fieldPath: status.podIP}}
+            {{- if ne .role "web" }}
+            # Nobody signs in here, so no provider's secret is needed.
+            - {name: CMB_IDENTITY, value: elsewhere}
+            {{- end }}
+            {{- if .relay }}
+            - {name: CMB_RELAY_UPSTREAM, value: "$(POD_IP):{{ .relay }}"}
+            {{- end }}
+            {{- if .database }}
+            {{- include "cmbcluster.databaseEnv" $root | nindent 12 }}
+            - name: CMB_REDIS_URL
+              valueFrom: {secretKeyRef: {name: {{ include "cmbcluster.secret" $root }}, key: redis-url, optional: true}}
+            {{- end }}
+            {{- range .keys }}
+            - {name: CMB_{{ . | upper }}_KEYS_FILE, value: /etc/cmbcluster/keys/{{ . }}-keys.json}
+            {{- end }}
+          ports:
+            {{- range $name, $port := .ports }}
+            - {name: {{ $name }}, containerPort: {{ $port }}}
+            {{- end }}
+            - {name: health, containerPort: 8204}
+          startupProbe:
+            httpGet: {path: /health/live, port: health}
+            periodSeconds: 2
+            failureThreshold: 60
+          livenessProbe:
+            httpGet: {path: /health/live, port: health}
+            periodSeconds: 10
+            timeoutSeconds: 5
+            failureThreshold: 3
+          readinessProbe:
+            httpGet: {path: /health/ready, port: health}
+            periodSeconds: 5
+            timeoutSeconds: 7
+            failureThreshold: 2
+          lifecycle:
+            preStop: {sleep: {seconds: {{ $root.Values.preStopSeconds }}}}
+          resources:
+            {{- toYaml $values.resources | nindent 12 }}
+          securityContext:
+            {{- include "cmbcluster.containerSecurity" $root | nindent 12 }}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp}
+            {{- if .keys }}
+            - {name: keys, mountPath: /etc/cmbcluster/keys, readOnly: true}
+            {{- end }}
+      volumes:
+        - name: tmp
+          emptyDir: {sizeLimit: 2Gi}
+        {{- if .keys }}
+        - name: keys
+          secret:
+            secretName: {{ include "cmbcluster.secret" $root }}
+            defaultMode: 0440
+            items:
+              {{- range .keys }}
+              - {key: {{ . }}-keys.json, path: {{ . }}-keys.json}
+              {{- end }}
+        {{- end }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "cmbcluster.name" $root }}-{{ .role }}
+  labels:
+    {{- include "cmbcluster.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ .role }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels:
+      {{- include "cmbcluster.selector" . | nindent 6 }}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "cmbcluster.name" $root }}-{{ .role }}
+  labels:
+    {{- include "cmbcluster.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ .role }}
+automountServiceAccountToken: false
+{{- end }}
+
+{{- define "cmbcluster.databaseEnv" -}}
+- name: CMB_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ include "cmbcluster.secret" . }}, key: database-url}}
+{{- end }}
+
+{{/* (dict "root" $ "role" "web" "port" 8201 "name" "http") */}}
+{{- define "cmbcluster.service" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "cmbcluster.name" .root }}-{{ .role }}
+  labels:
+    {{- include "cmbcluster.labels" .root | nindent 4 }}
+    app.kubernetes.io/component: {{ .role }}
+spec:
+  selector:
+    {{- include "cmbcluster.selector" . | nindent 4 }}
+  ports:
+    - {name: {{ .name }}, port: {{ .port }}, targetPort: {{ .name }}}
+{{- end }}
+
+{{- define "cmbcluster.settings" -}}
+CMB_PUBLIC_URL: {{ required "publicUrl is the address of the dashboard, such as https://cmb.example.org" .Values.publicUrl | quote }}
+CMB_TRUSTED_PROXY_HOPS: {{ .Values.trustedProxyHops | quote }}
+CMB_RUNTIME: kubernetes
+CMB_INSTANCE: {{ include "cmbcluster.name" . }}
+CMB_KUBERNETES_NAMESPACE: {{ include "cmbcluster.environments" . }}
+CMB_WORKSPACE_IMAGE: {{ required "environments.workspaceImage is the image that Python packages run on; build it from deploy/images/workspace" .Values.environments.workspaceImage | quote }}
+CMB_LOG_FORMAT: json
+CMB_DATA_DIR: /tmp/cmbcluster
+CMB_BIND_ADDRESS: 0.0.0.0
+CMB_PORT: "8080"
+CMB_WEB_BIND: 0.0.0.0:8201
+CMB_GATE_BIND: 0.0.0.0:8202
+CMB_RELAY_BIND: 0.0.0.0:8203
+CMB_HEALTH_BIND: 0.0.0.0:8204
+CMB_WEB_UPSTREAM: {{ include "cmbcluster.name" . }}-web:8201
+CMB_GATE_UPSTREAM: {{ include "cmbcluster.name" . }}-gate:8202
+CMB_DRAIN_SECONDS: {{ .Values.drainSeconds | quote }}
+{{- range $name, $value := .Values.settings }}
+{{ $name }}: {{ $value | toString | quote }}
+{{- end }}
+{{- end }}

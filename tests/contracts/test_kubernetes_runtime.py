@@ -1,0 +1,48 @@
+"""The Kubernetes runtime keeps the contract on a real cluster."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cmbcluster.domain.sources import Lock
+from cmbcluster.runtime.port import Ref, Spec
+from tests.contracts.runtime_contract import OpenRuntime, RuntimeContract
+from tests.kubernetes.cluster import PYTHON, SERVES, Admin, admin_of, opened, settings_for, spec_of
+from tests.kubernetes.conftest import namespace as namespace  # the same fixture, here too
+from tests.runtime.place import python
+
+COMMANDS = {
+    "serves": SERVES,
+    "slow": python("import time; time.sleep(60)"),
+    "exits": python("import sys; print('going'); sys.exit(3)"),
+    "never_ready": python("import time; print('waiting', flush=True); time.sleep(60)"),
+    "broken_build": SERVES,
+}
+
+
+@pytest.mark.kubernetes
+class TestKubernetesRuntime(RuntimeContract):
+    measures_at_once = False
+    admin: Admin
+
+    @pytest.fixture(autouse=True)
+    async def looked_at(self, namespace: str) -> AsyncIterator[None]:
+        async with admin_of(namespace) as admin:
+            self.admin = admin
+            yield
+
+    @pytest.fixture
+    async def runtime(self, namespace: str) -> AsyncIterator[OpenRuntime]:
+        async with opened(settings_for(namespace)) as runtime:
+            yield runtime
+
+    async def has_workspace(self, runtime: OpenRuntime, ref: Ref) -> bool:
+        claim = await self.admin.cluster.get(f"{self.admin.base}/persistentvolumeclaims/workspace-{ref.slug}")
+        return claim is not None and "deletionTimestamp" not in claim["metadata"]
+
+    def spec(self, runtime: OpenRuntime, slug: str, kind: str, generation: int = 1) -> Spec:
+        broken = {"lock": Lock("this is not a lock\n", PYTHON, 1)} if kind == "broken_build" else {}
+        ready_within_seconds = 1 if kind == "never_ready" else 30
+        return spec_of(slug, COMMANDS[kind], generation=generation, ready_within_seconds=ready_within_seconds, **broken)

@@ -1,0 +1,208 @@
+"""Launches that cannot succeed, on the real cluster: each is given up with a sentence and a next step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cmbcluster.domain.images import PinnedImage
+from cmbcluster.domain.lifecycle import StopReason
+from cmbcluster.domain.sources import Lock
+from cmbcluster.errors import RuntimeUnavailable
+from cmbcluster.runtime.kubernetes.runtime import KubernetesRuntime
+from cmbcluster.runtime.port import Observation, Placement, Sight, Spec
+from tests.kubernetes.cluster import (
+    Admin,
+    admin_of,
+    end_all,
+    make_namespace,
+    opened,
+    remove_namespace,
+    settings_for,
+    spec_of,
+    until_true,
+)
+from tests.runtime.place import python, until
+
+pytestmark = pytest.mark.kubernetes
+GIB = 1024**3
+
+
+@pytest.fixture
+async def runtime(namespace: str) -> AsyncIterator[KubernetesRuntime]:
+    """A runtime with a tenth of the usual patience."""
+    async with opened(settings_for(namespace), patience=0.05) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def own_namespace() -> Iterator[str]:
+    """A namespace for limits of its own."""
+    import asyncio
+
+    name = asyncio.run(make_namespace())
+    yield name
+    asyncio.run(remove_namespace(name))
+
+
+async def given_up(runtime: KubernetesRuntime, admin: Admin, spec: Spec, seconds: float = 60) -> Observation:
+    """Start it as the controller does, until it is given up; nothing of it may run afterwards."""
+
+    async def is_over() -> Observation | None:
+        seen = await runtime.look(spec.ref)
+        if seen.sight is Sight.ABSENT:
+            try:
+                await runtime.start(spec)
+            except RuntimeUnavailable:
+                return None
+        return seen if seen.sight is Sight.EXITED else None
+
+    seen: Observation = await until_true(is_over, seconds)
+    assert seen.ending is not None
+    assert seen.ending.what
+    assert seen.ending.then
+    pod = await admin.pod(spec.ref.slug)
+    assert pod is None or pod["status"]["phase"] == "Failed"
+    await end_all(runtime, admin, spec.ref)
+    assert (await runtime.look(spec.ref)).sight is Sight.ABSENT
+    return seen
+
+
+async def test_too_much_memory_says_what_is_missing_and_what_would_fit(
+    runtime: KubernetesRuntime, admin: Admin
+) -> None:
+    seen = await given_up(runtime, admin, spec_of("too-large", memory_bytes=900 * GIB))
+    assert seen.ending is not None
+    assert seen.ending.reason is StopReason.NO_ROOM
+    assert seen.ending.what.startswith("It asks for 900 GiB of memory. The roomiest machine has at most ")
+    assert "are missing" in seen.ending.what
+    assert "Choose a size with at most" in seen.ending.then
+    assert "Insufficient memory" in seen.ending.log_tail
+
+
+async def test_a_kind_of_machine_that_is_not_there(runtime: KubernetesRuntime, admin: Admin) -> None:
+    spec = replace(spec_of("no-gpu-node"), placement=Placement(node_selector=(("pool", "gpu"),)))
+    seen = await given_up(runtime, admin, spec)
+    assert seen.ending is not None
+    assert seen.ending.what == "The cluster has no machine of the kind this application asks for."
+
+
+async def test_a_gpu_that_nobody_has(runtime: KubernetesRuntime, admin: Admin) -> None:
+    seen = await given_up(runtime, admin, replace(spec_of("no-gpu"), placement=Placement(gpus=1)))
+    assert seen.ending is not None
+    assert seen.ending.reason is StopReason.NO_ROOM
+    assert "nvidia.com/gpu" in seen.ending.what
+
+
+async def test_a_volume_that_nobody_makes(runtime: KubernetesRuntime, admin: Admin) -> None:
+    spec = replace(spec_of("no-volume"), placement=Placement(storage_class="nobody-makes-these"))
+    seen = await given_up(runtime, admin, spec)
+    assert seen.ending is not None
+    assert seen.ending.reason is StopReason.VOLUME
+
+
+async def test_a_priority_that_does_not_exist_is_refused_at_once(runtime: KubernetesRuntime, admin: Admin) -> None:
+    spec = replace(spec_of("no-priority"), placement=Placement(priority_class="nobody-has-this"))
+    seen = await given_up(runtime, admin, spec, seconds=5)
+    assert seen.ending is not None
+    assert seen.ending.reason is StopReason.REFUSED
+    assert "nobody-has-this" in seen.ending.log_tail
+
+
+async def test_a_quota_that_is_used_up_and_then_raised(own_namespace: str) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "small"},
+        "spec": {"hard": {"requests.memory": "64Mi"}},
+    }
+    async with admin_of(own_namespace) as admin, opened(settings_for(own_namespace), patience=0.1) as runtime:
+        await admin.create("resourcequotas", quota)
+        await until_true(lambda: _quota_is_counted(admin), 20)
+        seen = await given_up(runtime, admin, spec_of("over-quota"))
+        assert seen.ending is not None
+        assert seen.ending.reason is StopReason.QUOTA
+        assert "requests.memory=64Mi" in seen.ending.what
+        await admin.cluster.patch(f"{admin.base}/resourcequotas/small", {"spec": {"hard": {"requests.memory": "1Gi"}}})
+        again = spec_of("over-quota", generation=2)
+        await until_true(lambda: _quota_is_counted(admin, "1Gi"), 20)
+        await runtime.start(again)
+        assert (await until(runtime, again.ref, Sight.RUNNING, Sight.EXITED, seconds=60)).sight is Sight.RUNNING
+        await end_all(runtime, admin, again.ref)
+
+
+async def _quota_is_counted(admin: Admin, hard: str = "64Mi") -> bool:
+    found = await admin.cluster.get(f"{admin.base}/resourcequotas/small")
+    return bool(found) and (found or {}).get("status", {}).get("hard", {}).get("requests.memory") == hard
+
+
+async def test_a_limit_of_the_namespace(own_namespace: str) -> None:
+    limits = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "small"},
+        "spec": {"limits": [{"type": "Container", "max": {"memory": "64Mi"}}]},
+    }
+    async with admin_of(own_namespace) as admin, opened(settings_for(own_namespace)) as runtime:
+        await admin.create("limitranges", limits)
+        seen = await given_up(runtime, admin, spec_of("over-limit"), seconds=10)
+        assert seen.ending is not None
+        assert seen.ending.reason is StopReason.QUOTA
+        assert seen.ending.what == "The cluster sets a limit of 64Mi of memory for one environment."
+
+
+async def test_a_command_that_is_not_there(runtime: KubernetesRuntime, admin: Admin) -> None:
+    seen = await given_up(runtime, admin, spec_of("no-command", ("streamlit-of-nobody", "{port}")))
+    assert seen.ending is not None
+    assert seen.ending.reason is StopReason.START_FAILED
+    assert seen.ending.what.startswith("“streamlit-of-nobody” could not be started: executable file not found")
+
+
+async def test_more_memory_than_allowed(runtime: KubernetesRuntime, admin: Admin) -> None:
+    hungry = python("x = [b'x' * 2**20 for _ in range(2000)]")
+    seen = await given_up(runtime, admin, spec_of("hungry", hungry))
+    assert seen.ending is not None
+    assert (seen.ending.reason, seen.ending.what) == (
+        StopReason.MEMORY,
+        "It used more than 128 MiB and was stopped.",
+    )
+
+
+async def test_a_lock_for_another_python(runtime: KubernetesRuntime, admin: Admin) -> None:
+    seen = await given_up(runtime, admin, spec_of("other-python", lock=Lock("", "3.9", 0)))
+    assert seen.ending is not None
+    assert seen.ending.reason is StopReason.PYTHON_MISSING
+    assert "another Python" in seen.ending.what
+
+
+async def test_a_registry_that_does_not_answer(runtime: KubernetesRuntime, admin: Admin) -> None:
+    image = PinnedImage("127.0.0.1:9/nobody/there", "sha256:" + "ab" * 32, 1)
+    seen = await given_up(runtime, admin, replace(spec_of("no-registry"), content=image))
+    assert seen.ending is not None
+    assert seen.ending.reason is StopReason.IMAGE_UNAVAILABLE
+    assert "does not answer" in seen.ending.what
+
+
+async def test_a_foreign_object_of_our_name_is_left_alone(runtime: KubernetesRuntime, admin: Admin) -> None:
+    spec = spec_of("taken")
+    theirs: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "workspace-taken"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }
+    made = await admin.create("persistentvolumeclaims", theirs)
+    with pytest.raises(RuntimeUnavailable, match="not ours"):
+        await runtime.start(spec)
+    with pytest.raises(RuntimeUnavailable, match="not ours"):
+        await runtime.remove(spec.ref, workspace=True)
+    found = await admin.cluster.get(f"{admin.base}/persistentvolumeclaims/workspace-taken")
+    assert found is not None
+    assert found["metadata"]["uid"] == made["metadata"]["uid"]
+    assert await admin.pod("taken") is None
+    await admin.cluster.delete(f"{admin.base}/persistentvolumeclaims/workspace-taken")
+    assert json.dumps(found)

@@ -1,0 +1,39 @@
+"""A role as a process of its own, over a runtime and a resolver in memory.
+
+``python -m tests.roles.process ROLE`` is ``cmbcluster ROLE`` with these two replaced: what the
+roles share is the database, and real runs would be the runtime's own test. Every run's
+endpoint is the application that the test itself started.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import cmbcluster.wiring as wiring
+from cmbcluster.cli import main
+from cmbcluster.runtime.port import Spec
+from cmbcluster.settings import Settings
+from tests.fakes.resolver import FakeResolver
+from tests.fakes.runtime import FakeRuntime
+
+APPLICATION_PORT = "TEST_APPLICATION_PORT"
+
+
+class OneApplication(FakeRuntime):
+    """Every run is the test's application."""
+
+    def __init__(self, _settings: Settings) -> None:
+        super().__init__()
+
+    async def start(self, spec: Spec) -> None:
+        """The next port is that of the application."""
+        self._next_port = int(os.environ[APPLICATION_PORT]) - 1
+        await super().start(spec)
+
+
+if __name__ == "__main__":
+    wiring.LocalRuntime = OneApplication  # type: ignore[assignment,misc]
+    wiring.UvResolver = lambda _settings: FakeResolver()  # type: ignore[assignment,misc]
+    sys.argv[0] = "cmbcluster"
+    main()

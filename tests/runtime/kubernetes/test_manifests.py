@@ -1,0 +1,126 @@
+"""What is sent to a cluster: whole objects compared, and rules that hold for every spec there can be."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from cmbcluster.catalogue.schema import load_seed
+from cmbcluster.domain.sources import PythonSource
+from cmbcluster.runtime.kubernetes import manifests, names, packages
+from cmbcluster.runtime.port import Packages, Spec
+from tests.runtime.kubernetes.restricted import faults
+from tests.runtime.kubernetes.specs import GROUND, LOCK, image_spec, packages_spec, specs
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+NO_KEY = "0" * packages.KEY_LENGTH
+
+
+def objects_of(spec: Spec) -> list[dict[str, Any]]:
+    """Everything that is made for a launch, in order. The key of a build follows from code, so it is blanked."""
+    made = [manifests.claim(GROUND, spec)]
+    bundle = None
+    if isinstance(spec.content, Packages):
+        bundle = replace(packages.bundle_of(spec.content, GROUND.workspace_image), key=NO_KEY)
+    if manifests.needs_secret(spec):
+        made.append(manifests.secret(GROUND, spec, "uid-of-the-claim"))
+    return [*made, manifests.pod(GROUND, spec, bundle)]
+
+
+@pytest.mark.parametrize(("name", "spec"), [("packages", packages_spec()), ("image", image_spec())])
+def test_objects_are_those_of_the_snapshot(name: str, spec: Spec) -> None:
+    text = "".join(manifests.canonical(each) for each in objects_of(spec))
+    kept = SNAPSHOTS / f"{name}.json"
+    if os.environ.get("CMB_WRITE_SNAPSHOTS"):
+        kept.write_text(text, encoding="utf-8")
+    assert text == kept.read_text(encoding="utf-8"), "look at it, then write it with CMB_WRITE_SNAPSHOTS=1"
+
+
+@settings(max_examples=200, deadline=None)
+@given(spec=specs)
+def test_every_pod_is_restricted_and_limited(spec: Spec) -> None:
+    pod = objects_of(spec)[-1]
+    assert faults(pod) == []
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert len(pod["metadata"]["name"]) <= 63
+    assert all(len(value) <= 63 for value in pod["metadata"]["labels"].values())
+    assert len(pod["spec"]["hostname"]) <= 63
+    for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]):
+        for kind in ("limits", "requests"):
+            assert {"cpu", "memory", "ephemeral-storage"} <= set(container["resources"][kind])
+    assert names.ref_of(pod) == spec.ref
+
+
+@settings(max_examples=200, deadline=None)
+@given(spec=specs)
+def test_no_value_of_a_person_is_in_a_pod(spec: Spec) -> None:
+    marked = {name: f"canary-{number}" for number, name in enumerate(spec.variables)}
+    pod = json.dumps(
+        objects_of(replace(spec, variables=marked, pull_config=spec.pull_config and '{"auths": {"c": 1}}'))[-1]
+    )
+    assert "canary-" not in pod
+    assert '"auths"' not in pod
+
+
+@pytest.mark.parametrize("entry", [e for e in load_seed() if e.source is not None], ids=lambda e: str(e.id))
+def test_every_application_of_the_catalogue_is_restricted(entry: Any) -> None:
+    source = replace(entry.source, python="3.12")
+    pod = objects_of(packages_spec(content=Packages(source, LOCK), program=entry.program))[-1]
+    assert faults(pod) == []
+    command = pod["spec"]["containers"][0]["command"]
+    assert not any("{" in word and "}" in word for word in command)
+    assert any("0.0.0.0" in word for word in command)
+
+
+def contexts(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    spec = pod["spec"]
+    return [each["securityContext"] for each in (spec, *spec["initContainers"], *spec["containers"])]
+
+
+BREAKS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "root": lambda p: p["spec"]["securityContext"].update(runAsUser=0),
+    "may be root": lambda p: [each.pop("runAsNonRoot") for each in contexts(p)],
+    "no seccomp": lambda p: p["spec"]["securityContext"].pop("seccompProfile"),
+    "unconfined": lambda p: p["spec"]["containers"][0]["securityContext"].update(seccompProfile={"type": "Unconfined"}),
+    "capability": lambda p: p["spec"]["containers"][0]["securityContext"]["capabilities"].update(add=["SYS_ADMIN"]),
+    "keeps": lambda p: p["spec"]["containers"][0]["securityContext"].pop("capabilities"),
+    "escalation": lambda p: p["spec"]["containers"][0]["securityContext"].pop("allowPrivilegeEscalation"),
+    "privileged": lambda p: p["spec"]["containers"][0]["securityContext"].update(privileged=True),
+    "host folder": lambda p: p["spec"]["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
+    "host network": lambda p: p["spec"].update(hostNetwork=True),
+    "host port": lambda p: p["spec"]["containers"][0]["ports"][0].update(hostPort=80),
+    "probe": lambda p: p["spec"]["containers"][0]["startupProbe"]["httpGet"].update(host="1.1.1.1"),
+    "sysctl": lambda p: p["spec"]["securityContext"].update(sysctls=[{"name": "kernel.x", "value": "1"}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_our_rules_see_what_they_are_for(name: str) -> None:
+    pod = copy.deepcopy(objects_of(packages_spec())[-1])
+    BREAKS[name](pod)
+    assert faults(pod)
+
+
+def test_a_bundle_is_named_by_all_it_is_made_of() -> None:
+    content = packages_spec().content
+    assert isinstance(content, Packages)
+    other_lock = replace(content, lock=replace(LOCK, text=LOCK.text + "six==1.17.0\n"))
+    bundled = replace(content, source=replace(content.source, bundled="jupyterlab"))
+    from_source = replace(content, source=replace(content.source, from_source=True))
+    keys = {packages.bundle_of(each, "a:1").key for each in (content, other_lock, bundled, from_source)}
+    assert len(keys | {packages.bundle_of(content, "b:1").key}) == 5
+    assert packages.bundle_of(content, "a:1") == packages.bundle_of(content, "a:1")
+
+
+def test_a_bundle_fits_into_a_config_map() -> None:
+    source = PythonSource(("idna",), "3.12", bundled="cmb_explorer")
+    bundle = packages.bundle_of(Packages(source, LOCK), "a:1")
+    assert len(json.dumps(packages.config_map(GROUND.place, bundle))) < 300_000
