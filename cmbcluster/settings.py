@@ -22,7 +22,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from cmbcluster.database_settings import SQLITE, sqlalchemy_address
+from cmbcluster.database_settings import SQLITE, is_postgresql, sqlalchemy_address
 from cmbcluster.errors import StartRefused
 from cmbcluster.provider_settings import ProviderSettings, google
 
@@ -170,6 +170,9 @@ class Settings(BaseSettings):
         30.0, ge=0.05, description="How often every environment is looked at, even without a ring."
     )
     controller_workers: int = Field(8, ge=1, le=64, description="Environments the controller works on at once.")
+    controller_lease_seconds: float = Field(
+        15.0, ge=0.2, le=300, description="With PostgreSQL: how long after a controller's last sign another takes over."
+    )
     local_isolation: Literal["auto", "own-network", "sandbox", "none"] = Field(
         "auto", description="Least separation accepted; 'auto' takes the best this machine has."
     )
@@ -300,6 +303,11 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"{SQLITE}:///{self.data_dir / 'cmbcluster.db'}"
+
+    @property
+    def on_postgresql(self) -> bool:
+        """Whether there is a database that several replicas may share."""
+        return is_postgresql(self.sqlalchemy_url)
 
     @property
     def run_dir(self) -> Path:
