@@ -26,9 +26,9 @@ from tests.postgres import Databases, databases
 
 PEOPLE = (1000, 5000)
 KEPT_EACH = 2
-ACTIVITY_EACH = 10
+ACTIVITY_EACH = 4
 AT_ONCE = 8
-LAUNCHES = 600
+LAUNCHES = 300
 ROUNDS = 3
 WARM_UP = 50
 GOAL_PER_SECOND = 60.0
@@ -158,8 +158,9 @@ def _measure() -> Section:
         (
             f"`EnvironmentService.launch` with an idempotency key, {AT_ONCE} callers in one process, "
             f"{LAUNCHES} launches a round, each by another person. Everybody has {KEPT_EACH} environments at rest and "
-            f"{ACTIVITY_EACH} entries in their log. Accepted means committed: row, log, key, and the view of the page. The server runs on the "
-            "same two cores, without fsync, as the tests' server does; a disk that syncs adds its time to each launch, "
+            f"{ACTIVITY_EACH} entries in their log. Accepted means committed: row, log, key, and the view of the page. "
+            "The server runs on the same cores, without fsync, as the tests' server does; a disk that syncs adds its "
+            "time to each launch, "
             "not to each other's. JupyterHub on the same kind of machine: 27–32 a second, falling to 12.5.",
         ),
     )
