@@ -130,8 +130,7 @@ class Settings(BaseSettings):
     runtime: Literal["local"] = Field("local", description="What runs environments: processes of this machine.")
     database_url: SecretStr | None = Field(
         None,
-        description="Address of a PostgreSQL database, such as "
-        "postgresql://user:password@host/database?sslmode=require; empty means SQLite in the data folder.",
+        description="Address of PostgreSQL, as postgresql://user:password@host/database; empty means a SQLite file.",
     )
     database_connections_at_once: int = Field(
         20, ge=2, le=500, description="Connections to PostgreSQL that one process opens at most."
@@ -140,9 +139,7 @@ class Settings(BaseSettings):
         5.0, ge=0.1, le=60, description="Longest wait for a free connection to PostgreSQL, and for a new one."
     )
     token_keys_file: Path | None = Field(
-        None,
-        description="File of the keys that sign sessions, the same for every replica, such as a mounted Secret; it is "
-        "never written. Empty means one in the data folder, made at the first start.",
+        None, description="File of the keys that sign sessions, for replicas; never written. Empty: one is made."
     )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="Log lines: colours on a terminal, else JSON, one line an event."
