@@ -18,7 +18,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from cmbcluster.database_settings import SQLITE, sqlalchemy_address
+from cmbcluster.database_settings import SQLITE, is_postgresql, sqlalchemy_address
 from cmbcluster.errors import StartRefused
 from cmbcluster.provider_settings import ProviderSettings, google
 from cmbcluster.role_settings import RoleSettings
@@ -146,8 +146,7 @@ class Settings(RoleSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Address of a PostgreSQL database, such as "
-        "postgresql://user:password@host/database?sslmode=require; empty means SQLite in the data folder.",
+        description="Address of PostgreSQL, as postgresql://user:password@host/database; empty means a SQLite file.",
     )
     database_connections_at_once: int = Field(
         20, ge=2, le=500, description="Connections to PostgreSQL that one process opens at most."
@@ -156,9 +155,7 @@ class Settings(RoleSettings):
         5.0, ge=0.1, le=60, description="Longest wait for a free connection to PostgreSQL, and for a new one."
     )
     token_keys_file: Path | None = Field(
-        None,
-        description="File of the keys that sign sessions, the same for every replica, such as a mounted Secret; it is "
-        "never written. Empty means one in the data folder, made at the first start.",
+        None, description="File of the keys that sign sessions, for replicas; never written. Empty: one is made."
     )
     redis_url: SecretStr | None = Field(
         None,
@@ -206,6 +203,9 @@ class Settings(RoleSettings):
         30.0, ge=0.05, description="How often every environment is looked at, even without a ring."
     )
     controller_workers: int = Field(8, ge=1, le=64, description="Environments the controller works on at once.")
+    controller_lease_seconds: float = Field(
+        15.0, ge=0.2, le=300, description="With PostgreSQL: how long after a controller's last sign another takes over."
+    )
     local_isolation: Literal["auto", "own-network", "sandbox", "none"] = Field(
         "auto", description="Least separation accepted; 'auto' takes the best this machine has."
     )
@@ -352,6 +352,11 @@ class Settings(RoleSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"{SQLITE}:///{self.data_dir / 'cmbcluster.db'}"
+
+    @property
+    def on_postgresql(self) -> bool:
+        """Whether there is a database that several replicas may share."""
+        return is_postgresql(self.sqlalchemy_url)
 
     @property
     def run_dir(self) -> Path:

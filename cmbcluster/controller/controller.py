@@ -1,7 +1,8 @@
 """The running controller: workers on a queue, a listener, an observer, and a sweep.
 
 Rings and observations only wake a key; the sweep repairs whatever ring was lost. Nothing
-is kept here that a restart would miss.
+is kept here that a restart would miss. Of several controllers over one database the holder of
+the lease works and the others wait; two that work at once do no harm, see ``lease``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import structlog
 
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.controller.checkpoints import Probe, reach_nothing
+from cmbcluster.controller.lease import CONTROLLER, Lease
 from cmbcluster.controller.orphans import Orphans
 from cmbcluster.controller.reconciler import Reconciler
 from cmbcluster.controller.recorder import Recorder
@@ -33,9 +35,9 @@ STOP_ALL_SECONDS = 60.0
 
 
 class Controller:
-    """Owns the tasks. ``reach`` is the crash tests' probe."""
+    """Owns the tasks. ``reach`` is the crash tests' probe; without ``leased`` it works whoever else does."""
 
-    def __init__(self, parts: Parts, reach: Probe = reach_nothing) -> None:
+    def __init__(self, parts: Parts, reach: Probe = reach_nothing, *, leased: bool = True) -> None:
         self._settings: Settings = parts.settings
         self._database: Database = parts.database
         self._bus: Bus = parts.bus
@@ -46,8 +48,20 @@ class Controller:
         self._reconciler = Reconciler(self._recorder, parts.runtime, parts.insight, self._resolutions, reach)
         self._orphans = Orphans(self._recorder, parts.runtime)
         self._tasks: list[asyncio.Task[None]] = []
+        # Nobody else works on SQLite's file: its folder is held by one process.
+        self._lease: Lease | None = None
+        if leased and self._settings.on_postgresql:
+            self._lease = Lease(self._database, CONTROLLER, self._settings.controller_lease_seconds)
+        self._keeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
+        """Begin to work, or to wait for the lease."""
+        if self._lease is None:
+            await self._begin()
+            return
+        self._keeping = asyncio.create_task(self._lease.keep(self._begin, self._end), name="controller lease")
+
+    async def _begin(self) -> None:
         """Begin to work; what was under way before is looked at first."""
         ready = asyncio.Event()
         self._tasks = [asyncio.create_task(self._listen(ready), name="controller listener")]
@@ -65,12 +79,22 @@ class Controller:
         end within a minute; they are looked after by the next start.
         """
         ended = await self._stop_all(told) if stop_environments else True
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+            self._keeping = None
+        await self._end()
+        if self._lease is not None:
+            await self._lease.release()
+        return ended
+
+    async def _end(self) -> None:
+        """Stop working; environments go on."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         await self._resolutions.close()
-        return ended
 
     async def _listen(self, ready: asyncio.Event) -> None:
         async with self._bus.subscribe("controller") as rings:

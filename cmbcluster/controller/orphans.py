@@ -1,4 +1,4 @@
-"""Runs that no row wants: older runs are stopped, unknown ones only after a grace.
+"""Runs that no row wants: older runs and those of a row at rest are stopped, unknown ones only after a grace.
 
 A run without a row may belong to a database that is being restored, so it is seen twice
 and for ten minutes before it is stopped, and its workspace is never removed.
@@ -12,6 +12,8 @@ from datetime import datetime
 import structlog
 
 from cmbcluster.controller.recorder import Recorder
+from cmbcluster.db.models import Environment
+from cmbcluster.domain.lifecycle import AT_REST
 from cmbcluster.errors import Conflict
 from cmbcluster.runtime.port import Observation, Ref, Runtime, Sight
 
@@ -48,7 +50,7 @@ class Orphans:
         """Stop runs that their environment has left behind, and long unknown ones."""
         for ref in list(self._seen):
             row, now = await self._recorder.load(ref.environment_id)
-            if row is not None and (row.run == ref.generation and row.gone_at is None):
+            if row is not None and _is_wanted(row, ref):
                 self._unknown.pop(ref, None)
                 continue
             if row is not None:
@@ -65,3 +67,12 @@ class Orphans:
             await self._runtime.stop(ref)
         except Conflict:
             return
+
+
+def _is_wanted(row: Environment, ref: Ref) -> bool:
+    """Whether the row may want the run. One that came to rest never does again: a start makes a new run.
+
+    A controller that was frozen may have started it after another one found it stopped.
+    """
+    at_rest = row.phase in AT_REST and row.observed_generation == row.generation
+    return row.gone_at is None and row.run == ref.generation and not at_rest

@@ -16,7 +16,7 @@ import structlog
 
 from cmbcluster.controller import words
 from cmbcluster.controller.checkpoints import Checkpoint, Probe, reach_nothing
-from cmbcluster.controller.recorder import Finding, Notice, Recorder, queued
+from cmbcluster.controller.recorder import Finding, MovedOn, Notice, Recorder, queued
 from cmbcluster.controller.resolutions import Resolution, Resolutions
 from cmbcluster.controller.uptime import Uptime
 from cmbcluster.db.models import Environment
@@ -65,6 +65,20 @@ class Reconciler:
 
     async def reconcile(self, environment_id: UUID) -> float | None:
         """Take one step for one environment."""
+        try:
+            return await self._step(environment_id)
+        except MovedOn as late:
+            return await self._end_unwanted(late.seen)
+
+    async def _end_unwanted(self, seen: Environment) -> float:
+        """Stop a run that we may have started for a row that wanted it no more, and look again."""
+        row, _ = await self._recorder.load(seen.id)
+        # A run that came to rest, or has a successor, is never wanted again.
+        if row is None or row.run != seen.run or row.gone_at is not None or row.phase in AT_REST:
+            await self._runtime.stop(_ref(seen))
+        return 0.0
+
+    async def _step(self, environment_id: UUID) -> float | None:
         row, now = await self._recorder.load(environment_id)
         if row is None or row.gone_at is not None:
             self._forget(environment_id)
@@ -159,6 +173,8 @@ class Reconciler:
             await self._runtime.stop(Ref(row.id, row.slug, row.run - 1))
             return STOPPING_LOOK_SECONDS
         self._reach(Checkpoint.STARTED)
+        # What was written last may have been long ago: the next finding is compared with the row.
+        self._recorder.forget(row.id)
         observation = await self._look(row, now)
         if observation.sight is Sight.ABSENT:
             return STOPPING_LOOK_SECONDS
@@ -349,7 +365,8 @@ def _reason(code: StopReason, what: str, then: str, log_tail: str = "") -> dict[
         "reason_code": code.value,
         "reason_what": what[:500],
         "reason_then": then[:500],
-        "reason_log_tail": log_tail[-8000:],
+        # PostgreSQL keeps every character but this one.
+        "reason_log_tail": log_tail[-8000:].replace("\0", "\ufffd"),
     }
 
 

@@ -1,12 +1,15 @@
 """Writing what the controller found: the only place that changes a phase after *queued*.
 
-Each finding is one transaction that first makes sure that the row still is what the
-finding was made from. A finding that comes too late changes nothing.
+Each finding is one transaction that first claims the row, that is locks it, and makes sure
+that it still is what the finding was made from: its generation, run, phase, and what was
+fulfilled. A finding that comes too late changes nothing and raises MovedOn. So any two
+controllers may find anything at once; one of them writes. No lock is ever held over a call of
+the runtime: what was started for a row that has moved on is stopped again by whoever finds out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,14 +19,24 @@ import structlog
 
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database, Work
+from cmbcluster.db.failures import retried
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.actors import SYSTEM
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason, may_follow
 from cmbcluster.domain.sources import Lock
+from cmbcluster.errors import CMBClusterError
 from cmbcluster.runtime.port import StageMark
 from cmbcluster.services.records import note_activity, tell
 
 log = structlog.get_logger("cmbcluster.controller")
+
+
+class MovedOn(CMBClusterError):
+    """The row is not any more what the finding was made from; nothing was written."""
+
+    def __init__(self, seen: Environment) -> None:
+        self.seen = seen
+        super().__init__(f"environment {seen.slug} moved on from generation {seen.generation}, {seen.phase}")
 
 
 @dataclass(frozen=True)
@@ -63,14 +76,19 @@ class Recorder:
         async with self._database.reading() as work:
             return await work.environments.by_id(environment_id), await work.now()
 
-    async def record(self, seen: Environment, finding: Finding) -> bool:
-        """Write a finding about the row as ``seen``; False when the row has moved on."""
+    async def record(self, seen: Environment, finding: Finding) -> None:
+        """Write a finding about the row as ``seen``; raises MovedOn when it is something else by now."""
         if self._says_nothing(seen, finding):
-            return True
+            return
+        row, changed = await self._written(seen, finding)
+        self._stages[seen.id] = (seen.run, tuple(finding.stages))
+        if changed:
+            await self.ring(row)
+
+    @retried
+    async def _written(self, seen: Environment, finding: Finding) -> tuple[Environment, bool]:
         async with self._database.transaction() as work:
-            row = await work.environments.by_id(seen.id)
-            if row is None or row.generation != seen.generation or row.phase != seen.phase:
-                return False
+            row = await _claimed(work, seen)
             now = await work.now()
             changed = await self._apply(work, row, finding, now)
             if finding.activity:
@@ -87,11 +105,7 @@ class Recorder:
             if finding.notice is not None:
                 note = finding.notice
                 changed |= await tell(work, note.kind, now, environment=row, text=note.text, once=note.once)
-        if finding.stages:
-            self._stages[seen.id] = (seen.run, tuple(finding.stages))
-        if changed:
-            await self.ring(row)
-        return True
+            return row, changed
 
     def forget(self, environment_id: UUID) -> None:
         """Let go of what was remembered about an environment at rest."""
@@ -99,9 +113,16 @@ class Recorder:
 
     async def keep_lock(self, seen: Environment, lock: Lock, resolving: StageMark) -> Environment | None:
         """Give the row the lock that its source was resolved to; the row as it is then, or None when it moved on."""
+        row = await self._lock_kept(seen, lock, resolving)
+        if row is not None:
+            await self.ring(row)
+        return row
+
+    @retried
+    async def _lock_kept(self, seen: Environment, lock: Lock, resolving: StageMark) -> Environment | None:
         async with self._database.transaction() as work:
-            row = await work.environments.by_id(seen.id)
-            if row is None or row.generation != seen.generation or row.lock_digest is not None:
+            row = await work.environments.by_id(seen.id, lock=True)
+            if row is None or not _is_still(row, seen) or row.lock_digest is not None:
                 return None
             now = await work.now()
             await work.environments.keep_lock(
@@ -112,8 +133,7 @@ class Recorder:
             await work.flush()
             row.lock_digest = lock.digest
             await _put_stages(work, row, [resolving])
-        await self.ring(row)
-        return row
+            return row
 
     async def lock_of(self, row: Environment) -> Lock | None:
         """The lock of the row's packages."""
@@ -130,30 +150,50 @@ class Recorder:
         self._lock = (kept.digest, lock)
         return lock
 
-    async def ask_to_stop(self, seen: Environment, reason: StopReason) -> bool:
-        """Make the platform itself want the environment stopped, with the reason shown."""
-        async with self._database.transaction() as work:
-            changed = await work.environments.change(
-                seen.id,
-                seen.generation,
-                desired=Desired.STOPPED.value,
-                generation=seen.generation + 1,
-                stop_reason=reason.value,
-            )
-        if changed:
-            await self.ring(seen)
-        return changed
+    async def ask_to_stop(self, seen: Environment, reason: StopReason, due: Due | None = None) -> bool:
+        """Make the platform itself want the environment stopped, with the reason shown; says whether it does now.
 
-    async def warn(self, seen: Environment, notice: Notice) -> bool:
-        """Tell the owner about the deadline, once; says whether it was new."""
+        ``due`` is asked about the claimed row and the time then: an extension may have come between.
+        """
+        row = await self._stop_wanted(seen, reason, due)
+        if row is None:
+            return False
+        await self.ring(row)
+        return True
+
+    @retried
+    async def _stop_wanted(self, seen: Environment, reason: StopReason, due: Due | None) -> Environment | None:
         async with self._database.transaction() as work:
-            now = await work.now()
-            new = await tell(work, notice.kind, now, environment=seen, text=notice.text, once=notice.once)
-            if new:
-                note_activity(work, SYSTEM, "warned", now, owner_id=seen.owner_id, environment=seen, detail=notice.text)
+            row = await work.environments.by_id(seen.id, lock=True)
+            if row is None or not _is_still(row, seen) or (due is not None and not due(row, await work.now())):
+                return None
+            row.desired = Desired.STOPPED.value
+            row.generation += 1
+            row.stop_reason = reason.value
+            return row
+
+    async def warn(self, seen: Environment, due: Callable[[Environment, datetime], Notice | None]) -> bool:
+        """Tell the owner about the deadline, once; says whether it was new.
+
+        ``due`` is asked about the claimed row and the time then, so that a late warning is none.
+        """
+        new = await self._warned(seen, due)
         if new:
             await self.ring(seen)
         return new
+
+    @retried
+    async def _warned(self, seen: Environment, due: Callable[[Environment, datetime], Notice | None]) -> bool:
+        async with self._database.transaction() as work:
+            row = await work.environments.by_id(seen.id, lock=True)
+            now = await work.now()
+            notice = due(row, now) if row is not None and _is_still(row, seen) else None
+            if row is None or notice is None:
+                return False
+            new = await tell(work, notice.kind, now, environment=row, text=notice.text, once=notice.once)
+            if new:
+                note_activity(work, SYSTEM, "warned", now, owner_id=row.owner_id, environment=row, detail=notice.text)
+            return new
 
     async def ring(self, row: Environment) -> None:
         """Tell pages, the gate, and whoever waits for this environment."""
@@ -167,7 +207,8 @@ class Recorder:
             return False
         if finding.phase != seen.phase:
             return False
-        return not finding.stages or self._stages.get(seen.id) == (seen.run, tuple(finding.stages))
+        run, stages = self._stages.get(seen.id, (0, ()))
+        return run == seen.run and (not finding.stages or stages == tuple(finding.stages))
 
     async def _apply(self, work: Work, row: Environment, finding: Finding, now: datetime) -> bool:
         changed = await _put_stages(work, row, finding.stages)
@@ -193,6 +234,26 @@ class Recorder:
                 setattr(row, name, value)
                 changed = True
         return changed
+
+
+Due = Callable[[Environment, datetime], bool]
+
+
+def _is_still(row: Environment, seen: Environment) -> bool:
+    return row.gone_at is None and (row.generation, row.run, row.phase, row.observed_generation) == (
+        seen.generation,
+        seen.run,
+        seen.phase,
+        seen.observed_generation,
+    )
+
+
+async def _claimed(work: Work, seen: Environment) -> Environment:
+    """The row, locked until the transaction ends; raises MovedOn when it is not what was seen."""
+    row = await work.environments.by_id(seen.id, lock=True)
+    if row is None or not _is_still(row, seen):
+        raise MovedOn(seen)
+    return row
 
 
 async def _put_stages(work: Work, row: Environment, stages: Sequence[StageMark]) -> bool:

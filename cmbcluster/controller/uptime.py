@@ -34,20 +34,33 @@ class Uptime:
             return CLOCK_LOOK_SECONDS
         if now >= deadline_at:
             self._reach(Checkpoint.BEFORE_DEADLINE_STOP)
-            await self._recorder.ask_to_stop(row, StopReason.DEADLINE)
+            await self._recorder.ask_to_stop(row, StopReason.DEADLINE, _is_over)
             self._reach(Checkpoint.DEADLINE_STOP_ASKED)
             return 0.0
-        total_seconds = row.uptime_seconds + row.extra_seconds
-        # A warning that would come with the very start tells nothing, and of several that
-        # are due together (after a pause of ours) only the most urgent is worth reading.
-        due = [seconds for seconds in warnings_due(deadline_at, now) if seconds < total_seconds]
-        if due:
-            threshold = min(due)
-            left = duration((deadline_at - now).total_seconds())
-            once = f"warned:{row.id}:{row.run}:{deadline_at.isoformat()}:{threshold}"
-            text = f"{row.name} stops in {left}. Extend it, or save your work."
+        if _warning(row, now) is not None:
             self._reach(Checkpoint.BEFORE_WARNING)
-            await self._recorder.warn(row, Notice("warned", text, once))
+            await self._recorder.warn(row, _warning)
             self._reach(Checkpoint.WARNED)
         wake_seconds = (next_wake_at(deadline_at, now) - now).total_seconds()
         return min(max(wake_seconds, 0.0) + 0.01, CLOCK_LOOK_SECONDS)
+
+
+def _is_over(row: Environment, now: datetime) -> bool:
+    deadline_at = deadline_of(row)
+    return deadline_at is not None and now >= deadline_at
+
+
+def _warning(row: Environment, now: datetime) -> Notice | None:
+    """The warning that is due, if one is."""
+    deadline_at = deadline_of(row)
+    if deadline_at is None or now >= deadline_at:
+        return None
+    total_seconds = row.uptime_seconds + row.extra_seconds
+    # A warning that would come with the very start tells nothing, and of several that
+    # are due together (after a pause of ours) only the most urgent is worth reading.
+    due = [seconds for seconds in warnings_due(deadline_at, now) if seconds < total_seconds]
+    if not due:
+        return None
+    left = duration((deadline_at - now).total_seconds())
+    once = f"warned:{row.id}:{row.run}:{deadline_at.isoformat()}:{min(due)}"
+    return Notice("warned", f"{row.name} stops in {left}. Extend it, or save your work.", once)

@@ -29,6 +29,7 @@ from cmbcluster.db.catalogue import Applications
 from cmbcluster.db.environments import Environments
 from cmbcluster.db.failures import TRANSLATED, meaning
 from cmbcluster.db.identities import Identities, SignInAttempts
+from cmbcluster.db.leases import Leases
 from cmbcluster.db.people import Sessions, Users
 from cmbcluster.db.records import ActivityRows, Notices
 from cmbcluster.db.scripts import ApiTokens, LaunchKeys
@@ -58,6 +59,7 @@ class Work:
         self.shares = Shares(session)
         self.api_tokens = ApiTokens(session)
         self.launch_keys = LaunchKeys(session)
+        self.leases = Leases(session)
 
     async def now(self) -> datetime:
         """The database's time, which is the same for all replicas. SQLite has this machine's."""

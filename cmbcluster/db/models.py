@@ -302,3 +302,14 @@ class LaunchKey(SQLModel, table=True):
     order_sha256: str = Field(max_length=64)
     environment_id: UUID = Field(foreign_key="environments.id")
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Lease(SQLModel, table=True):
+    """Who does something that one process alone need do, until when. Each change of hands raises ``epoch``."""
+
+    __tablename__ = "leases"
+
+    name: str = Field(primary_key=True, max_length=64)
+    holder: str = Field(max_length=120)
+    epoch: int = Field(sa_type=BigInteger)
+    expires_at: datetime = Field(sa_type=UtcDateTime)

@@ -10,7 +10,15 @@ import time
 
 from tests.bench.report import PAGE, ROOT
 
-PROGRAMS = {"launch": (), "edge": ("wrk", "npm"), "idle": (), "web": ("chromium",), "identity": (), "api": ("wrk",)}
+PROGRAMS = {
+    "launch": (),
+    "edge": ("wrk", "npm"),
+    "idle": (),
+    "web": ("chromium",),
+    "identity": (),
+    "api": ("wrk",),
+    "database": (),
+}
 MOST_SECONDS = 240
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from cmbcluster.domain.actors import ANONYMOUS, Actor
 from cmbcluster.errors import TooManyRequests
 from cmbcluster.services.rates import Limited, RateService
 from cmbcluster.settings import Settings
 from tests.platform import Platform
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """SQLite alone: nothing here depends on the database."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'cmbcluster.db'}"
+
 
 HERE = replace(ANONYMOUS, address="192.0.2.1")
 THERE = replace(ANONYMOUS, address="192.0.2.2")

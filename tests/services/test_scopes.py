@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,13 @@ from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.errors import Forbidden, NotSignedIn, UserError
 from cmbcluster.services.sign_ins import Attempt
 from tests.platform import Platform
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """SQLite alone: nothing here depends on the database."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'cmbcluster.db'}"
+
 
 READ, LAUNCH, ADMIN = (frozenset({scope}) for scope in (Scope.READ, Scope.LAUNCH, Scope.ADMIN))
 SESSION: frozenset[Scope] = frozenset()  # no token, whatever its scopes

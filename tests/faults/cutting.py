@@ -1,0 +1,74 @@
+"""A proxy in front of PostgreSQL that can cut a connection during COMMIT, on either side of it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from urllib.parse import urlsplit, urlunsplit
+
+COMMIT = b"COMMIT;"
+
+
+class CuttingProxy:
+    """Carries connections to ``url``; ``cut_next`` cuts one as it commits.
+
+    *before*: the server never hears of the COMMIT. *after*: it does, and its answer is lost.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = urlsplit(url)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._cuts: list[str] = []
+        self.cut = 0
+
+    async def open(self) -> str:
+        """Begin to listen; returns the address of the database through here."""
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        user = self._url.netloc.rpartition("@")[0]
+        return urlunsplit(self._url._replace(netloc=f"{user}@127.0.0.1:{port}"))
+
+    async def close(self) -> None:
+        """End everything."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._writers):
+            writer.close()
+        await asyncio.sleep(0.05)
+
+    def cut_next(self, side: str) -> None:
+        """Cut the next connection that commits."""
+        self._cuts.append(side)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        their_reader, their_writer = await asyncio.open_connection(self._url.hostname, self._url.port)
+        self._writers |= {writer, their_writer}
+        answers = asyncio.create_task(self._copy(their_reader, writer))
+        try:
+            while data := await reader.read(65536):
+                if COMMIT in data and self._cuts:
+                    self.cut += 1
+                    if self._cuts.pop(0) == "after":
+                        # The client must not hear of it, so the way back ends first.
+                        answers.cancel()
+                        their_writer.write(data)
+                        await their_writer.drain()
+                        await their_reader.read(1)
+                    return
+                their_writer.write(data)
+                await their_writer.drain()
+        except OSError:
+            return
+        finally:
+            answers.cancel()
+            for each in (writer, their_writer):
+                self._writers.discard(each)
+                each.close()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+            writer.close()
