@@ -3,7 +3,8 @@
 Read from the environment (prefix ``CMB_``), then from a ``.env`` file in the working
 directory, then the default. No other module of the platform reads the environment for
 choices of ours; the client of the command line has two of its own.
-This module must never import another of ours but ``errors`` and ``provider_settings``.
+This module must never import another of ours but ``errors`` and the parts of itself,
+``provider_settings`` and ``image_settings``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import platformdirs
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from cmbcluster.errors import StartRefused
+from cmbcluster.image_settings import ImageSettings
 from cmbcluster.provider_settings import ProviderSettings, google
 
 PREFIX = "CMB_"
@@ -71,7 +73,7 @@ def _public_address(url: str) -> tuple[str, str]:
     return (plain if port in (None, _USUAL_PORTS[parts.scheme]) else f"{plain}:{port}"), host
 
 
-class Settings(BaseSettings):
+class Settings(ImageSettings):
     """All settings, with the defaults of the embedded platform."""
 
     model_config = SettingsConfigDict(
@@ -283,6 +285,11 @@ class Settings(BaseSettings):
         return f"sqlite+aiosqlite:///{self.data_dir / 'cmbcluster.db'}"
 
     @property
+    def secrets_key_path(self) -> Path:
+        """The file of the keys that encrypt what people entrust to us."""
+        return self.secrets_key_file or self.data_dir / "keys" / "secrets.json"
+
+    @property
     def run_dir(self) -> Path:
         """Folder of sockets and other things that live as long as this process."""
         return self.data_dir / "run"
@@ -343,12 +350,18 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def _ordered() -> list[str]:
+    """The names of all settings, those of a part of the platform behind those of the whole."""
+    return sorted(Settings.model_fields, key=lambda name: name in ImageSettings.model_fields)
+
+
 def setting_lines(settings: Settings) -> tuple[SettingLine, ...]:
     """Every setting in force with where its value came from, in the order of the class."""
     in_environment = {name.upper() for name in os.environ}
     in_file = {name.upper() for name, value in dotenv_values(ENV_FILE).items() if value is not None}
     lines = []
-    for field, info in Settings.model_fields.items():
+    for field in _ordered():
+        info = Settings.model_fields[field]
         name = PREFIX + field.upper()
         source: Literal["default", "file", "environment", "derived"] = "default"
         if name in in_environment:
@@ -368,7 +381,8 @@ def example_file() -> str:
         "# Every setting of CMBCluster with its default. Written by `cmbcluster settings --example`;",
         "# copy to .env and take the # away from what you change. The environment goes before this file.",
     ]
-    for field, info in Settings.model_fields.items():
+    for field in _ordered():
+        info = Settings.model_fields[field]
         computed = info.default_factory is not None
         value = "" if computed else _shown(info.default)
         note = " Default: the user data folder of this platform." if field == "data_dir" else ""
