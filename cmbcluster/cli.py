@@ -136,6 +136,14 @@ def rotate_keys() -> None:
     renew()
 
 
+@admin.command(name="rotate-secrets")
+def rotate_secrets() -> None:
+    """Encrypt people's accounts at registries with a new key; the older keys still open theirs."""
+    from cmbcluster.commands.admin import rotate_secrets as renew
+
+    renew()
+
+
 typed.add_to(app)
 
 

@@ -24,8 +24,8 @@ class ImageSettings(BaseSettings):
 
     image_registries: Hosts = Field(
         ("docker.io", "ghcr.io", "quay.io"),
-        description="Where images may come from, with commas: registries, such as ghcr.io or registry.example.org:5000, "
-        "or parts of one, such as ghcr.io/team/*.",
+        description="Where images may come from, with commas: registries, such as ghcr.io or "
+        "registry.example.org:5000, or parts of one, such as ghcr.io/team/*.",
     )
     image_internal_registries: Hosts = Field(
         (),
@@ -35,7 +35,7 @@ class ImageSettings(BaseSettings):
     image_http_registries: Hosts = Field(
         (), description="Registries and token services that are asked without TLS, with commas."
     )
-    image_token_hosts: Hosts = Field(
+    image_sign_in_hosts: Hosts = Field(
         ("auth.docker.io", "gitlab.com"),
         description="Token services that may get the accounts of registries which send people there, with commas; a "
         "registry that is its own need not be listed.",
@@ -49,14 +49,14 @@ class ImageSettings(BaseSettings):
         None,
         description="A .dockerconfigjson with the platform's own accounts at registries, for everybody's launches.",
     )
-    secrets_key_file: Path | None = Field(
+    sealing_keys_file: Path | None = Field(
         None,
         description="The keys that encrypt people's accounts at registries; empty means keys/secrets.json in the data "
         "folder. All replicas need the same.",
     )
 
     @field_validator(
-        "image_registries", "image_internal_registries", "image_http_registries", "image_token_hosts", mode="before"
+        "image_registries", "image_internal_registries", "image_http_registries", "image_sign_in_hosts", mode="before"
     )
     @classmethod
     def _with_commas(cls, value: object) -> object:
@@ -70,7 +70,7 @@ class ImageSettings(BaseSettings):
                 raise ValueError(f"“{word}” is not a registry. Write it like ghcr.io, or ghcr.io/team/*.")
         return value
 
-    @field_validator("image_internal_registries", "image_http_registries", "image_token_hosts")
+    @field_validator("image_internal_registries", "image_http_registries", "image_sign_in_hosts")
     @classmethod
     def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for word in value:

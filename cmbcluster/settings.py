@@ -285,9 +285,9 @@ class Settings(ImageSettings):
         return f"sqlite+aiosqlite:///{self.data_dir / 'cmbcluster.db'}"
 
     @property
-    def secrets_key_path(self) -> Path:
+    def sealing_keys_path(self) -> Path:
         """The file of the keys that encrypt what people entrust to us."""
-        return self.secrets_key_file or self.data_dir / "keys" / "secrets.json"
+        return self.sealing_keys_file or self.data_dir / "keys" / "secrets.json"
 
     @property
     def run_dir(self) -> Path:

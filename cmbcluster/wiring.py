@@ -16,10 +16,15 @@ from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.bus.port import Bus
 from cmbcluster.catalogue.schema import load_seed
 from cmbcluster.crypto.keyring import Keyring
+from cmbcluster.crypto.sealed import Sealer
 from cmbcluster.db.database import Database
 from cmbcluster.domain.actors import SYSTEM
 from cmbcluster.identity.development import DevelopmentIdentity
 from cmbcluster.identity.port import Identity, Person
+from cmbcluster.images.accounts import platform_accounts
+from cmbcluster.images.port import ImageResolver, PlatformAccount
+from cmbcluster.images.registry import RegistryResolver
+from cmbcluster.images.wire import Wire
 from cmbcluster.packages.port import Resolver
 from cmbcluster.packages.uv import UvResolver
 from cmbcluster.runtime.local.builds import BuildView
@@ -31,9 +36,11 @@ from cmbcluster.services.accounts import AccountService
 from cmbcluster.services.activity import ActivityService, NoticeService
 from cmbcluster.services.api_tokens import ApiTokenService
 from cmbcluster.services.catalogue import CatalogueService
+from cmbcluster.services.contents import ImageRules
 from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.insights import InsightService
 from cmbcluster.services.rates import RateService
+from cmbcluster.services.registries import RegistryService
 from cmbcluster.services.sessions import SessionService
 from cmbcluster.services.shares import ShareService
 from cmbcluster.services.sign_ins import SignInService
@@ -50,10 +57,12 @@ class Parts:
     runtime: Runtime
     insight: Insight
     resolver: Resolver
+    images: ImageResolver
     identity: Identity
     accounts: AccountService
     sessions: SessionService
     api_tokens: ApiTokenService
+    registries: RegistryService
     sign_ins: SignInService
     catalogue: CatalogueService
     environments: EnvironmentService
@@ -89,12 +98,16 @@ def build_parts(
     insight: Insight,
     resolver: Resolver,
     keyring: Keyring,
+    images: ImageResolver,
+    sealer: Sealer,
+    accounts_of_platform: tuple[PlatformAccount, ...] = (),
 ) -> Parts:
     """The services over given adapters; tests give fakes here."""
     sessions = SessionService(database, bus, settings, keyring)
     rates = RateService(settings)
     api_tokens = ApiTokenService(database, bus, settings, rates)
     identity = _identity(settings)
+    rules = ImageRules(runtime.runs_images, settings.image_registries)
     return Parts(
         settings=settings,
         database=database,
@@ -102,13 +115,15 @@ def build_parts(
         runtime=runtime,
         insight=insight,
         resolver=resolver,
+        images=images,
         identity=identity,
         accounts=AccountService(database, bus),
         sessions=sessions,
         api_tokens=api_tokens,
+        registries=RegistryService(database, bus, settings, rates, sealer, accounts_of_platform),
         sign_ins=SignInService(database, identity, sessions, settings),
-        catalogue=CatalogueService(database),
-        environments=EnvironmentService(database, bus, settings, rates),
+        catalogue=CatalogueService(database, rules),
+        environments=EnvironmentService(database, bus, settings, rates, rules),
         activity=ActivityService(database),
         notices=NoticeService(database, bus),
         insights=InsightService(database, insight),
@@ -149,10 +164,28 @@ async def _open_services(settings: Settings, runtime: Runtime, insight: Insight,
     database = Database(settings.sqlalchemy_url)
     await database.migrate()
     keyring = await asyncio.to_thread(Keyring.of_file, keyring_path(settings))
-    made = build_parts(settings, database, MemoryBus(), runtime, insight, resolver, keyring)
+    sealer = await asyncio.to_thread(Sealer.of_file, settings.sealing_keys_path)
+    accounts = await asyncio.to_thread(platform_accounts, settings.registry_credentials_file)
+    made = build_parts(
+        settings,
+        database,
+        MemoryBus(),
+        runtime,
+        insight,
+        resolver,
+        keyring,
+        _image_resolver(settings),
+        sealer,
+        accounts,
+    )
     await made.catalogue.seed(SYSTEM, load_seed())
     await made.sign_ins.shut_old_ways(SYSTEM)
     return made
+
+
+def _image_resolver(settings: Settings) -> ImageResolver:
+    wire = Wire(internal=settings.image_internal_registries, plain=settings.image_http_registries)
+    return RegistryResolver(wire, platform=settings.image_platform, token_hosts=settings.image_sign_in_hosts)
 
 
 @asynccontextmanager
@@ -239,3 +272,19 @@ def keyring_path(settings: Settings) -> Path:
 def rotate_token_keys(settings: Settings) -> int:
     """Sign with a new key from now on; returns how many keys still verify. For the operator's terminal."""
     return Keyring.of_file(keyring_path(settings)).rotate()
+
+
+async def renew_sealing_keys(settings: Settings) -> tuple[int, int]:
+    """Seal with a new key from now on, and seal anew what is kept; the numbers of accounts and of keys.
+
+    For the operator's terminal. The older keys stay in the file, for whatever could not be sealed anew.
+    """
+    sealer = await asyncio.to_thread(Sealer.of_file, settings.sealing_keys_path)
+    keys = await asyncio.to_thread(sealer.renew)
+    database = Database(settings.sqlalchemy_url)
+    try:
+        await database.migrate()
+        registries = RegistryService(database, MemoryBus(), settings, RateService(settings), sealer)
+        return await registries.seal_anew(SYSTEM), keys
+    finally:
+        await database.close()

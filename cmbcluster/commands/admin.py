@@ -88,6 +88,17 @@ def rotate_keys() -> None:
     )
 
 
+def rotate_secrets() -> None:
+    """Encrypt accounts at registries with a new key from now on."""
+    settings = load_settings()
+    logs.configure(settings)
+    accounts, keys = asyncio.run(wiring.renew_sealing_keys(settings))
+    Console(highlight=False).print(
+        f"{accounts} accounts at registries are encrypted with a new key; the file has {keys} keys. "
+        "Running platforms take it at their next start."
+    )
+
+
 def _change(email: str, act: Callable[[AccountService, UUID], Awaitable[PersonView]], words: str) -> None:
     settings = load_settings()
     logs.configure(settings)

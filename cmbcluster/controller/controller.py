@@ -15,6 +15,7 @@ import structlog
 
 from cmbcluster.bus.port import Bus
 from cmbcluster.controller.checkpoints import Probe, reach_nothing
+from cmbcluster.controller.contents import Contents
 from cmbcluster.controller.orphans import Orphans
 from cmbcluster.controller.reconciler import Reconciler
 from cmbcluster.controller.recorder import Recorder
@@ -42,8 +43,9 @@ class Controller:
         self._runtime = parts.runtime
         self._recorder = Recorder(parts.database, parts.bus)
         self._queue: WorkQueue[UUID] = WorkQueue()
-        self._resolutions = Resolutions(parts.resolver, self._queue.add)
-        self._reconciler = Reconciler(self._recorder, parts.runtime, parts.insight, self._resolutions, reach)
+        self._resolutions = Resolutions(parts.resolver, parts.images, parts.registries, self._queue.add)
+        contents = Contents(self._recorder, parts.registries)
+        self._reconciler = Reconciler(self._recorder, parts.runtime, parts.insight, self._resolutions, contents, reach)
         self._orphans = Orphans(self._recorder, parts.runtime)
         self._tasks: list[asyncio.Task[None]] = []
 

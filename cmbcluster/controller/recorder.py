@@ -7,7 +7,7 @@ finding was made from. A finding that comes too late changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database, Work
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason, may_follow
 from cmbcluster.domain.sources import Lock
 from cmbcluster.runtime.port import StageMark
@@ -111,6 +112,17 @@ class Recorder:
             )
             await work.flush()
             row.lock_digest = lock.digest
+            await _put_stages(work, row, [resolving])
+        await self.ring(row)
+        return row
+
+    async def keep_image(self, seen: Environment, image: PinnedImage, resolving: StageMark) -> Environment | None:
+        """Give the row the image that its source was resolved to; the row as it is then, or None when it moved on."""
+        async with self._database.transaction() as work:
+            row = await work.environments.by_id(seen.id)
+            if row is None or row.generation != seen.generation or row.image is not None:
+                return None
+            row.image = asdict(image)
             await _put_stages(work, row, [resolving])
         await self.ring(row)
         return row

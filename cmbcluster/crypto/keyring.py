@@ -6,10 +6,6 @@ another audience is no token. Must never log or return a key.
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +15,12 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
+from cmbcluster.crypto import key_file
+from cmbcluster.crypto.key_file import NamedKeys
 from cmbcluster.errors import StartRefused
 
 ALGORITHM = "HS256"
-KEY_BYTES = 32
+IF_LOST = "everybody then has to sign in again."
 KEPT_KEYS = 3
 TOKEN_LIMIT = 2000
 # A key that another replica made a moment ago is looked for in the file, at most this often.
@@ -38,7 +36,7 @@ class _Key:
 class Keyring:
     """Signs and verifies claims for one ``audience``; ``path`` is the file of its keys."""
 
-    def __init__(self, keys: tuple[tuple[str, bytes], ...], path: Path | None = None) -> None:
+    def __init__(self, keys: NamedKeys, path: Path | None = None) -> None:
         self._path = path
         self._looked_at = 0.0
         self._keys: tuple[_Key, ...] = ()
@@ -50,10 +48,7 @@ class Keyring:
 
         Raises StartRefused when the file is there and holds no keys.
         """
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            _write_new(path, (_new_key(),))
-        return cls(_read(path), path)
+        return cls(key_file.opened(path, IF_LOST), path)
 
     def sign(self, claims: dict[str, Any]) -> str:
         """A token that carries the claims. They must hold ``aud`` and ``exp``."""
@@ -80,8 +75,8 @@ class Keyring:
         """Put a new key in front in the file; the older ones still verify. Returns how many there are now."""
         if self._path is None:
             raise StartRefused("These keys are not kept in a file, so they cannot be renewed here.")
-        keys = (_new_key(), *_read(self._path))[:KEPT_KEYS]
-        _replace(self._path, keys)
+        keys = (key_file.new_key(), *key_file.read(self._path, IF_LOST))[:KEPT_KEYS]
+        key_file.replace(self._path, keys)
         self._take(keys)
         return len(keys)
 
@@ -90,61 +85,14 @@ class Keyring:
         now = time.monotonic()
         if found is None and self._path is not None and now - self._looked_at >= LOOK_AGAIN_SECONDS:
             self._looked_at = now
-            self._take(_read(self._path))
+            self._take(key_file.read(self._path, IF_LOST))
             found = next((key for key in self._keys if key.kid == kid), None)
         return found
 
-    def _take(self, keys: tuple[tuple[str, bytes], ...]) -> None:
+    def _take(self, keys: NamedKeys) -> None:
         self._keys = tuple(_Key(kid, OctKey.import_key(secret)) for kid, secret in keys)
 
 
 def is_expired(claims: dict[str, Any]) -> bool:
     """Whether the time of a token's claims is over, by this machine's clock."""
     return int(claims["exp"]) <= time.time()
-
-
-def _new_key() -> tuple[str, bytes]:
-    return secrets.token_hex(4), secrets.token_bytes(KEY_BYTES)
-
-
-def _text(keys: tuple[tuple[str, bytes], ...]) -> str:
-    return json.dumps({"keys": [{"kid": kid, "key": secret.hex()} for kid, secret in keys]})
-
-
-def _write_new(path: Path, keys: tuple[tuple[str, bytes], ...]) -> None:
-    """Write the first keys; another process that was quicker wins."""
-    half = _half(path, keys)
-    try:
-        os.link(half, path)
-    except FileExistsError:
-        return
-    finally:
-        os.unlink(half)
-
-
-def _replace(path: Path, keys: tuple[tuple[str, bytes], ...]) -> None:
-    os.replace(_half(path, keys), path)
-
-
-def _half(path: Path, keys: tuple[tuple[str, bytes], ...]) -> str:
-    """The whole text under another name, so that nobody ever reads a part of it."""
-    descriptor, half = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(_text(keys))
-        file.flush()
-        os.fsync(file.fileno())
-    return half
-
-
-def _read(path: Path) -> tuple[tuple[str, bytes], ...]:
-    try:
-        kept = json.loads(path.read_text(encoding="ascii"))["keys"]
-        keys = tuple((str(row["kid"]), bytes.fromhex(row["key"])) for row in kept)
-    except (OSError, ValueError, KeyError, TypeError) as wrong:
-        raise StartRefused(
-            f"The keys in {path} cannot be read. Put the file back from a backup, or remove it: everybody then has to "
-            "sign in again."
-        ) from wrong
-    if not keys or any(len(secret) < KEY_BYTES for _, secret in keys):
-        raise StartRefused(f"The keys in {path} are too short. Remove the file: everybody then has to sign in again.")
-    return keys

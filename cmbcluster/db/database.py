@@ -28,6 +28,7 @@ from cmbcluster.db.environments import Environments
 from cmbcluster.db.identities import Identities, SignInAttempts
 from cmbcluster.db.people import Sessions, Users
 from cmbcluster.db.records import ActivityRows, Notices
+from cmbcluster.db.registries import RegistryAccounts
 from cmbcluster.db.scripts import ApiTokens, LaunchKeys
 from cmbcluster.db.shares import Shares
 from cmbcluster.errors import CMBClusterError, DatabaseUnavailable
@@ -57,6 +58,7 @@ class Work:
         self.shares = Shares(session)
         self.api_tokens = ApiTokens(session)
         self.launch_keys = LaunchKeys(session)
+        self.registry_accounts = RegistryAccounts(session)
 
     async def now(self) -> datetime:
         """The database's time. SQLite has this machine's, so it need not be asked."""

@@ -66,6 +66,9 @@ class StopReason(StrEnum):
     DISK_FULL = "disk_full"
     START_FAILED = "start_failed"
     LOST = "lost"
+    IMAGE_UNAVAILABLE = "image_unavailable"
+    IMAGE_REFUSED = "image_refused"
+    IMAGE_PLATFORM = "image_platform"
 
 
 LAUNCHING = frozenset({Phase.QUEUED, Phase.SCHEDULING, Phase.PULLING, Phase.STARTING})

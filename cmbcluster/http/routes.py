@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from cmbcluster import __version__
-from cmbcluster.http import exports, providers, signing, tokens
+from cmbcluster.http import exports, providers, registries, signing, tokens
 from cmbcluster.http.actors import actor_of
 from cmbcluster.http.api.table import BASE, build_api
 from cmbcluster.http.problems import HANDLERS, problem
@@ -78,6 +78,7 @@ WAYS: tuple[Way, ...] = (
         exports.environment_log_download,
     ),
     Way("/api/tokens", "POST", Permission.SIGNED_IN, tokens.make_token, changes=True),
+    Way("/api/registries", "POST", Permission.SIGNED_IN, registries.enter_account, changes=True),
     Way("/api/activity.csv", "GET", Permission.SIGNED_IN, exports.activity_csv),
     Way("/api/{path:path}", "GET", Permission.PUBLIC, nothing_here),
     Way("/auth/{path:path}", "GET", Permission.PUBLIC, nothing_here),

@@ -40,10 +40,19 @@ class Credentials:
         return json.dumps({"auths": {key: {"username": self.username, "password": self.secret, "auth": auth}}})
 
 
+@dataclass(frozen=True)
+class PlatformAccount:
+    """An account of the platform's own. ``rule`` says for which images, as in the allow-list."""
+
+    rule: str
+    username: str
+    secret: str = field(repr=False)
+
+
 class ImageFailed(BuildFailed):
     """An image that cannot be used, in words for whoever asked for it."""
 
-    reason = StopReason.RESOLVE_FAILED
+    reason = StopReason.IMAGE_UNAVAILABLE
 
 
 class ImageNotFound(ImageFailed):
@@ -53,9 +62,13 @@ class ImageNotFound(ImageFailed):
 class ImageNotAllowed(ImageFailed):
     """The registry wants another account; it does not say whether the image exists."""
 
+    reason = StopReason.IMAGE_REFUSED
+
 
 class WrongPlatform(ImageFailed):
     """The image is made for other machines than these."""
+
+    reason = StopReason.IMAGE_PLATFORM
 
 
 class NotAnImage(ImageFailed):
@@ -68,6 +81,8 @@ class RegistryBusy(ImageFailed):
 
 class RegistryRefused(ImageFailed):
     """The platform's own rules keep it from asking there."""
+
+    reason = StopReason.IMAGE_REFUSED
 
 
 class ImageResolver(Protocol):
