@@ -66,9 +66,8 @@ class Platform:
     def controller(self, reach: Probe = reach_nothing) -> Reconciler:
         """A controller that begins now, as after a restart: it knows nothing."""
         recorder = Recorder(self.parts.database, self.bus)
-        registries = self.parts.registries
-        self._resolutions = Resolutions(self.resolver, self.images, registries, self.woken.add)
-        contents = Contents(recorder, registries)
+        self._resolutions = Resolutions(self.woken.add)
+        contents = Contents(recorder, self.resolver, self.images, self.parts.registries)
         self._reconciler = Reconciler(recorder, self.runtime, self.runtime, self._resolutions, contents, reach)
         return self._reconciler
 

@@ -6,6 +6,7 @@ of ours. An account at a registry is looked up anew for every start and kept now
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,20 +19,34 @@ from cmbcluster.domain.contents import source_of
 from cmbcluster.domain.images import ImageSource, PinnedImage
 from cmbcluster.domain.lifecycle import Stage
 from cmbcluster.domain.sources import Lock, Program
+from cmbcluster.images.port import ImageResolver
+from cmbcluster.packages.port import Resolver
 from cmbcluster.runtime.port import Packages, Ref, Spec, StageMark
 from cmbcluster.services.registries import RegistryService
 
 
 class Contents:
-    """Keeps what sources were resolved to, and makes specs of it."""
+    """Resolves sources, keeps what they were resolved to, and makes specs of it."""
 
-    def __init__(self, recorder: Recorder, registries: RegistryService) -> None:
+    def __init__(
+        self, recorder: Recorder, resolver: Resolver, images: ImageResolver, registries: RegistryService
+    ) -> None:
         self._recorder = recorder
+        self._resolver = resolver
+        self._images = images
         self._registries = registries
 
     def is_known(self, row: Environment) -> bool:
         """Whether the row's source has been resolved."""
         return row.lock_digest is not None or row.image is not None
+
+    async def resolving(self, row: Environment) -> Coroutine[None, None, Found]:
+        """The work of resolving the row's source, to be done beside the workers."""
+        source = source_of(row.source)
+        if not isinstance(source, ImageSource):
+            return self._resolver.resolve(source)
+        account = await self._registries.credentials_for(SYSTEM, row.owner_id, source)
+        return self._images.resolve(source, account)
 
     async def keep(self, row: Environment, resolution: Resolution, found: Found, now: datetime) -> Environment | None:
         """Give the row what its source was resolved to; the row as it is then, or None when it moved on."""

@@ -21,7 +21,6 @@ from cmbcluster.controller.recorder import Finding, Notice, Recorder, queued
 from cmbcluster.controller.resolutions import Resolution, Resolutions
 from cmbcluster.controller.uptime import Uptime
 from cmbcluster.db.models import Environment
-from cmbcluster.domain.contents import source_of
 from cmbcluster.domain.lifecycle import AT_REST, Desired, Phase, Stage, StopReason
 from cmbcluster.errors import (
     BuildFailed,
@@ -102,7 +101,7 @@ class Reconciler:
         """Turn the source into a lock or a pinned image, beside the workers."""
         resolution = self._resolutions.find(row.id, row.run)
         if resolution is None:
-            resolution = self._resolutions.begin(row.id, row.run, row.owner_id, source_of(row.source), now)
+            resolution = self._resolutions.begin(row.id, row.run, await self._contents.resolving(row), now)
             stages = [StageMark(Stage.RESOLVING, now)]
             if row.phase == Phase.QUEUED:
                 stages.insert(0, queued(row, now))

@@ -8,18 +8,13 @@ again: resolving changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from cmbcluster.domain.actors import SYSTEM
-from cmbcluster.domain.contents import Source
-from cmbcluster.domain.images import ImageSource, PinnedImage
+from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.sources import Lock
-from cmbcluster.images.port import ImageResolver
-from cmbcluster.packages.port import Resolver
-from cmbcluster.services.registries import RegistryService
 
 Found = Lock | PinnedImage
 
@@ -36,16 +31,7 @@ class Resolution:
 class Resolutions:
     """Begins, finds and cancels resolutions. ``ring`` is called with the id when one ends."""
 
-    def __init__(
-        self,
-        resolver: Resolver,
-        images: ImageResolver,
-        registries: RegistryService,
-        ring: Callable[[UUID], None],
-    ) -> None:
-        self._resolver = resolver
-        self._images = images
-        self._registries = registries
+    def __init__(self, ring: Callable[[UUID], None]) -> None:
         self._ring = ring
         self._under_way: dict[UUID, Resolution] = {}
 
@@ -57,9 +43,9 @@ class Resolutions:
             return None
         return known
 
-    def begin(self, environment_id: UUID, run: int, owner_id: UUID, source: Source, now: datetime) -> Resolution:
+    def begin(self, environment_id: UUID, run: int, work: Coroutine[None, None, Found], now: datetime) -> Resolution:
         """Begin to resolve; ``find`` returns it from now on."""
-        task = asyncio.create_task(self._resolve(owner_id, source), name=f"resolve {environment_id}")
+        task = asyncio.create_task(work, name=f"resolve {environment_id}")
         task.add_done_callback(lambda _done: self._ring(environment_id))
         resolution = Resolution(run, now, task)
         self._under_way[environment_id] = resolution
@@ -73,12 +59,6 @@ class Resolutions:
         if known.task.done() and not known.task.cancelled():
             known.task.exception()  # Retrieved, so that asyncio does not complain about it.
         known.task.cancel()
-
-    async def _resolve(self, owner_id: UUID, source: Source) -> Found:
-        if not isinstance(source, ImageSource):
-            return await self._resolver.resolve(source)
-        account = await self._registries.credentials_for(SYSTEM, owner_id, source)
-        return await self._images.resolve(source, account)
 
     async def close(self) -> None:
         """Cancel everything and wait for it."""

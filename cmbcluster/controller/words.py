@@ -30,14 +30,7 @@ REGISTRY_SILENT = (
 def pinned(source: ImageSource, image: PinnedImage) -> str:
     """What a tag stands for now: ``3.12 → sha256:ab12cd34ef56, 1.2 GB``."""
     named = f"{source.tag} → " if source.tag else ""
-    return f"{named}{image.digest[:19]}, {size(image.size_bytes)}"
-
-
-def size(size_bytes: int) -> str:
-    """``1.2 GB`` or ``340 MB``, as registries count."""
-    if size_bytes >= 1000**3:
-        return f"{size_bytes / 1000**3:.1f} GB"
-    return f"{max(1, round(size_bytes / 1000**2))} MB"
+    return f"{named}{image.digest[:19]}, {image.size_words}"
 
 
 def stopped(reason: StopReason, uptime_seconds: int) -> tuple[str, str]:

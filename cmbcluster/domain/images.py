@@ -88,6 +88,13 @@ class PinnedImage:
         """What a container runtime is told to pull."""
         return f"{self.repository}@{self.digest}"
 
+    @property
+    def size_words(self) -> str:
+        """``1.2 GB`` or ``340 MB``, counted as registries do."""
+        if self.size_bytes >= 1000**3:
+            return f"{self.size_bytes / 1000**3:.1f} GB"
+        return f"{max(1, round(self.size_bytes / 1000**2))} MB"
+
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> PinnedImage:
         """The image that ``dataclasses.asdict`` made ``kept`` from."""

@@ -116,7 +116,7 @@ def about(view: EnvironmentView, limits: LimitsView, now: datetime) -> About:
         digest=view.image.digest if view.image else view.lock_digest,
         digest_words=digest_words(view.image.digest if view.image else view.lock_digest),
         image=image.reference if image else "",
-        image_size=bytes_words(view.image.size_bytes) if view.image else "",
+        image_size=view.image.size_words if view.image else "",
         packages=plural(view.lock_packages, "package") if view.lock_packages else "",
         python=packages.python if packages else "",
         as_of=packages.as_of if packages else "",

@@ -207,6 +207,8 @@ async def test_an_entry_with_both_runs_as_what_the_runtime_can(catalogue: Platfo
     view = await catalogue.running(ada, "as-image")
     assert isinstance(catalogue.runtime.starts[0].content, PinnedImage)
     assert isinstance(view.source, ImageSource)
+    await catalogue.parts.environments.stop(ada, view.id)
+    await catalogue.settle()
     without_images(catalogue)
     view = await catalogue.running(ada, "as-packages")
     assert isinstance(catalogue.runtime.starts[1].content, Packages)
