@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from cmbcluster.domain.images import check_image
 from cmbcluster.domain.interpreters import check_wanted_python
@@ -178,6 +178,18 @@ class SeedApplication(_Strict):
         """An image in full, as it is shown and asked for."""
         return _ask(check_image, value).reference if value else ""
 
+    @field_validator("program")
+    @classmethod
+    def _program(cls, value: SeedProgram | None, info: ValidationInfo) -> SeedProgram | None:
+        """Packages need a command that is told its port; an image may know both by itself."""
+        if value is None or (info.data.get("source") is None and info.data.get("image")):
+            return value
+        if not value.command:
+            raise ValueError("There is no command.")
+        if not any("{port}" in place for place in value.places):
+            raise ValueError("The port is never used. Put {port} into the command or the environment.")
+        return value
+
     @field_validator("keys", mode="before")
     @classmethod
     def _keys(cls, value: Any) -> Any:
@@ -199,13 +211,8 @@ class SeedApplication(_Strict):
         if self.program is None:
             return self
         text = "\n".join(self.program.places)
-        if self.source is not None:
-            if not self.program.command:
-                raise ValueError("There is no command.")
-            if "{port}" not in text:
-                raise ValueError("The port is never used. Put {port} into the command or the environment.")
-            if not self.source.bundled and "{bundled}" in text:
-                raise ValueError("{bundled} is used, but “source.bundled” names nothing.")
+        if self.source is not None and not self.source.bundled and "{bundled}" in text:
+            raise ValueError("{bundled} is used, but “source.bundled” names nothing.")
         if self.image:
             for word in ("{bundled}", "{python}"):
                 if word in text:

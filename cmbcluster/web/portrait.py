@@ -120,7 +120,7 @@ def about(view: EnvironmentView, limits: LimitsView, now: datetime) -> About:
         packages=plural(view.lock_packages, "package") if view.lock_packages else "",
         python=packages.python if packages else "",
         as_of=packages.as_of if packages else "",
-        command=" ".join(view.program.command) or "The image's own",
+        command=" ".join(view.program.command),
         listens=f"port {view.program.port}, {view.program.health_path}",
         stops_after=hours_words(round(view.uptime_seconds / 60) * 60),
         started_at=epoch(view.running_since),

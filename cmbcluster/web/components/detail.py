@@ -271,7 +271,7 @@ def facts_card(state: Any) -> rx.Component:
     image = rx.el.span(
         rx.el.span(about.image, class_name="mono wrap-any"),
         Copy.create(text=about.image, label="Copy the image"),
-        class_name="digest",
+        class_name="digest run",
     )
     started = When.create(at=about.started_at, form="soon", after=about.took, capital=True)
     workspace = rx.fragment(about.workspace, f" of {about.workspace_of}")

@@ -228,7 +228,11 @@ def _settings() -> rx.Component:
         label="Rename",
     )
     made_of = rx.el.div(
-        rx.el.p("Started with ", rx.el.code(about.command, class_name="mono"), class_name="sm two wrap-any"),
+        rx.cond(
+            about.command,
+            rx.el.p("Started with ", rx.el.code(about.command, class_name="mono"), class_name="sm two wrap-any"),
+            rx.el.p("Started with the command that the image has.", class_name="sm two"),
+        ),
         rx.el.p(
             rx.cond(about.python, f"Python {about.python}, {about.listens}.", f"On {about.listens}."),
             class_name="sm two mt4",

@@ -123,7 +123,10 @@ def _command() -> rx.Component:
             attrs={"data-mono": ""},
         ),
         ERRORS,
-        "Started directly, not by a shell, in its workspace. {port} and {address} stand for where it listens.",
+        rx.fragment(
+            rx.el.span("Left empty, it is the image's own. ", class_name="of-image inline"),
+            "Started directly, not by a shell, in its workspace. {port} and {address} stand for where it listens.",
+        ),
     )
 
 

@@ -36,13 +36,12 @@ export function RegistryForm({ hosts = [] }) {
     aria-invalid={!!errors[name]} aria-describedby={`registry-${name}-${errors[name] ? "error" : "hint"}`} {...more} />;
   return <form ref={form} className="in stack gap14" aria-label="New account" noValidate onSubmit={send}>
     {errors.form && <div className="note bad" role="alert"><Icon name="warn" /><div className="grow">{errors.form}</div></div>}
-    <div role="status">{kept && <div className="note ok"><Icon name="check" /><div className="grow">{kept}</div></div>}</div>
     <Field name="registry" label="Registry" hint="Where the images are." errors={errors}>
       <select id="f-registry-registry" name="registry" className={errors.registry ? "inp wrong" : "inp"} aria-invalid={!!errors.registry} aria-describedby={`registry-registry-${errors.registry ? "error" : "hint"}`}>
         {hosts.map((host) => <option key={host} value={host}>{host}</option>)}</select></Field>
     <div className="registry-two">
       <Field name="username" label="User name" hint="The one you sign in there with." errors={errors}>{box("username", { maxLength: 300 })}</Field>
       <Field name="secret" label="Password or token" hint="Best a token that may only read." errors={errors}>{box("secret", { type: "password", autoComplete: "new-password" })}</Field></div>
-    <div><button className="btn go" type="submit" aria-disabled={busy}><Icon name="plus" />Add account</button></div>
+    <div className="row gap12 wrap"><button className="btn go" type="submit" aria-disabled={busy}><Icon name="plus" />Add account</button><span role="status" className="sm ok-t">{kept}</span></div>
   </form>;
 }
