@@ -202,6 +202,14 @@ def make_keys() -> None:
     make()
 
 
+@admin.command(name="rotate-secrets")
+def rotate_secrets() -> None:
+    """Encrypt people's accounts at registries with a new key; the older keys still open theirs."""
+    from cmbcluster.commands.admin import rotate_secrets as renew
+
+    renew()
+
+
 typed.add_to(app)
 
 

@@ -13,9 +13,10 @@
     ├── DependencyError      something we rely on did not answer; retryable or not
     │   ├── RuntimeUnavailable
     │   ├── PackagesUnavailable
+    │   ├── RegistryUnavailable
     │   ├── IdentityUnavailable
     │   └── DatabaseUnavailable
-    ├── BuildFailed          packages could not be resolved or installed; text may be shown
+    ├── BuildFailed          packages or an image could not be had; text may be shown
     └── StartRefused         the platform itself cannot start; text goes to the terminal
 
 A sentence here says what happened and what to do next. Adapters translate what their
@@ -122,6 +123,10 @@ class PackagesUnavailable(DependencyError):
     """The package index did not answer."""
 
 
+class RegistryUnavailable(DependencyError):
+    """A registry of container images did not answer."""
+
+
 class IdentityUnavailable(DependencyError):
     """An identity provider did not answer, or not in a way that makes sense."""
 
@@ -131,7 +136,7 @@ class DatabaseUnavailable(DependencyError):
 
 
 class BuildFailed(CMBClusterError):
-    """Packages could not be resolved or installed.
+    """Packages could not be resolved or installed, or an image cannot be used.
 
     ``what`` and ``then`` are shown to the user; ``log_tail`` holds the last lines of the tool.
     """

@@ -12,6 +12,8 @@ from typing import Literal
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
+from cmbcluster.cluster_settings import ClusterSettings
+from cmbcluster.image_settings import ImageSettings
 from cmbcluster.role_settings import RoleSettings
 from cmbcluster.settings import ENV_FILE, PREFIX, Settings
 
@@ -27,8 +29,8 @@ class SettingLine:
 
 
 def _fields() -> list[str]:
-    """Names of all settings; what only separate roles need comes last."""
-    inherited = list(RoleSettings.model_fields)
+    """Names of all settings; those of single parts come behind those of the whole, and those of separate roles last."""
+    inherited = [*ImageSettings.model_fields, *ClusterSettings.model_fields, *RoleSettings.model_fields]
     return [*(name for name in Settings.model_fields if name not in inherited), *inherited]
 
 

@@ -18,8 +18,10 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from cmbcluster.cluster_settings import ClusterSettings
 from cmbcluster.database_settings import SQLITE, is_postgresql, sqlalchemy_address
 from cmbcluster.errors import StartRefused
+from cmbcluster.image_settings import ImageSettings
 from cmbcluster.provider_settings import ProviderSettings, google
 from cmbcluster.role_settings import RoleSettings
 from cmbcluster.setting_addresses import USUAL_PORTS, is_local, is_loopback, public_address, redis_address
@@ -44,7 +46,7 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_data_dir("cmbcluster", appauthor=False))
 
 
-class Settings(RoleSettings):
+class Settings(RoleSettings, ImageSettings, ClusterSettings):
     """All settings, with the defaults of the embedded platform."""
 
     model_config = SettingsConfigDict(
@@ -102,47 +104,6 @@ class Settings(RoleSettings):
     contact: str = Field("", description="Who somebody should ask that may not enter: a name, an address, or both.")
     runtime: Literal["local", "kubernetes"] = Field(
         "local", description="What runs environments: processes of this machine, or pods of a Kubernetes cluster."
-    )
-    instance: str = Field(
-        "cmbcluster",
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$",
-        description="Name of this platform in the cluster; two platforms that share a namespace need different ones.",
-    )
-    kubernetes_namespace: str = Field(
-        "cmbcluster-envs",
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-        description="Namespace of the environments.",
-    )
-    kubernetes_context: str = Field(
-        "", description="Context of the kubeconfig; empty means its current one. Not used inside a cluster."
-    )
-    kubernetes_storage_class: str = Field(
-        "", description="Storage class of workspaces; empty means the cluster's usual one."
-    )
-    kubernetes_packages_bytes: int = Field(
-        50 * 1024**3, ge=1024**3, description="Size of the volume of installed packages that environments share."
-    )
-    kubernetes_packages_access: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
-        "ReadWriteOnce",
-        description="Access mode of that volume; a cluster of several nodes needs ReadWriteMany.",
-    )
-    kubernetes_packages_class: str = Field(
-        "", description="Storage class of that volume; empty means the cluster's usual one."
-    )
-    kubernetes_ephemeral_bytes: int = Field(
-        4 * 1024**3, ge=128 * 1024**2, description="Most an environment may write outside of its workspace, in bytes."
-    )
-    kubernetes_stop_grace_seconds: int = Field(
-        10, ge=1, le=300, description="Time an application in a cluster has to end by itself before it is ended."
-    )
-    workspace_image: str = Field(
-        "", description="Image with Python and uv that Python packages are installed on and run from, in a cluster."
-    )
-    workspace_python: str = Field(
-        "3.12", pattern=r"^3\.\d{1,2}$", description="Python version of that image, such as 3.12."
-    )
-    package_index_url: str = Field(
-        "", description="Index that pods of a cluster install packages from; empty means uv's usual one."
     )
     database_url: SecretStr | None = Field(
         None,
@@ -357,6 +318,11 @@ class Settings(RoleSettings):
     def on_postgresql(self) -> bool:
         """Whether there is a database that several replicas may share."""
         return is_postgresql(self.sqlalchemy_url)
+
+    @property
+    def sealing_keys_path(self) -> Path:
+        """The file of the keys that encrypt what people entrust to us."""
+        return self.sealing_keys_file or self.data_dir / "keys" / "secrets.json"
 
     @property
     def run_dir(self) -> Path:

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,15 +17,18 @@ from limits.aio.storage import RedisStorage, Storage
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.bus.port import Bus
 from cmbcluster.catalogue.schema import load_seed
-from cmbcluster.crypto.keyring import Keyring, new_file
+from cmbcluster.crypto.keyring import Keyring
+from cmbcluster.crypto.sealed import Sealer
 from cmbcluster.db.database import Database
 from cmbcluster.domain.actors import SYSTEM
 from cmbcluster.identity.development import DevelopmentIdentity
 from cmbcluster.identity.port import Identity, Person
+from cmbcluster.images.accounts import platform_accounts
+from cmbcluster.images.port import ImageResolver, PlatformAccount
+from cmbcluster.images.registry import RegistryResolver
+from cmbcluster.images.wire import Wire
 from cmbcluster.packages.port import Resolver
 from cmbcluster.packages.uv import UvResolver
-from cmbcluster.runtime.local.builds import BuildView
-from cmbcluster.runtime.local.inventory import Inventory
 from cmbcluster.runtime.local.runtime import LocalRuntime
 from cmbcluster.runtime.port import Insight, Runtime
 from cmbcluster.services.access import AccessService
@@ -34,9 +36,11 @@ from cmbcluster.services.accounts import AccountService
 from cmbcluster.services.activity import ActivityService, NoticeService
 from cmbcluster.services.api_tokens import ApiTokenService
 from cmbcluster.services.catalogue import CatalogueService
+from cmbcluster.services.contents import ImageRules
 from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.insights import InsightService
 from cmbcluster.services.rates import RateService
+from cmbcluster.services.registries import RegistryService
 from cmbcluster.services.sessions import SessionService
 from cmbcluster.services.shares import ShareService
 from cmbcluster.services.sign_ins import SignInService
@@ -61,10 +65,12 @@ class Parts:
     runtime: Runtime
     insight: Insight
     resolver: Resolver
+    images: ImageResolver
     identity: Identity
     accounts: AccountService
     sessions: SessionService
     api_tokens: ApiTokenService
+    registries: RegistryService
     sign_ins: SignInService
     catalogue: CatalogueService
     environments: EnvironmentService
@@ -101,6 +107,9 @@ def build_parts(
     insight: Insight,
     resolver: Resolver,
     keyring: Keyring,
+    images: ImageResolver,
+    sealer: Sealer,
+    accounts_of_platform: tuple[PlatformAccount, ...] = (),
     counts: Storage | None = None,
 ) -> Parts:
     """The services over given adapters; tests give fakes here. ``counts``: the store that replicas share."""
@@ -108,6 +117,7 @@ def build_parts(
     rates = RateService(settings, counts)
     api_tokens = ApiTokenService(database, bus, settings, rates)
     identity = _identity(settings)
+    rules = ImageRules(runtime.runs_images, settings.image_registries)
     return Parts(
         settings=settings,
         database=database,
@@ -115,13 +125,15 @@ def build_parts(
         runtime=runtime,
         insight=insight,
         resolver=resolver,
+        images=images,
         identity=identity,
         accounts=AccountService(database, bus),
         sessions=sessions,
         api_tokens=api_tokens,
+        registries=RegistryService(database, bus, settings, rates, sealer, accounts_of_platform),
         sign_ins=SignInService(database, identity, sessions, settings),
-        catalogue=CatalogueService(database),
-        environments=EnvironmentService(database, bus, settings, rates),
+        catalogue=CatalogueService(database, rules),
+        environments=EnvironmentService(database, bus, settings, rates, rules),
         activity=ActivityService(database),
         notices=NoticeService(database, bus),
         insights=InsightService(database, insight),
@@ -178,13 +190,27 @@ async def _open_services(
     if settings.database_url is None:
         # Only we may read who signed in and what they did; SQLite's other files follow this one's mode.
         await asyncio.to_thread((settings.data_dir / "cmbcluster.db").touch, 0o600)
-    database = _database(settings)
+    database = open_database(settings)
     if prepare:
         await database.migrate()
-    keyring = await asyncio.to_thread(_keyring, settings)
+    keyring = await asyncio.to_thread(open_keyring, settings)
     bus = await _opened.enter_async_context(open_bus(settings))
     counts = await _opened.enter_async_context(open_counts(settings))
-    made = build_parts(settings, database, bus, runtime, insight, resolver, keyring, counts)
+    sealer = await asyncio.to_thread(Sealer.of_file, settings.sealing_keys_path)
+    accounts = await asyncio.to_thread(platform_accounts, settings.registry_credentials_file)
+    made = build_parts(
+        settings,
+        database,
+        bus,
+        runtime,
+        insight,
+        resolver,
+        keyring,
+        _image_resolver(settings),
+        sealer,
+        accounts,
+        counts,
+    )
     if prepare:
         await made.catalogue.seed(SYSTEM, load_seed())
     if settings.identity != "elsewhere":
@@ -193,7 +219,13 @@ async def _open_services(
     return made
 
 
-def _database(settings: Settings) -> Database:
+def _image_resolver(settings: Settings) -> ImageResolver:
+    wire = Wire(internal=settings.image_internal_registries, plain=settings.image_http_registries)
+    return RegistryResolver(wire, platform=settings.image_platform, token_hosts=settings.image_sign_in_hosts)
+
+
+def open_database(settings: Settings) -> Database:
+    """The database that the settings name; nothing is asked of it yet."""
     return Database(
         settings.sqlalchemy_url,
         connections_at_once=settings.database_connections_at_once,
@@ -201,21 +233,11 @@ def _database(settings: Settings) -> Database:
     )
 
 
-async def prepare_database(settings: Settings) -> None:
-    """Bring schema and catalogue up to date, for processes that come after this one."""
-    database = _database(settings)
-    try:
-        await database.migrate()
-        await CatalogueService(database).seed(SYSTEM, load_seed())
-    finally:
-        await database.close()
-
-
 @asynccontextmanager
 async def access_alone(settings: Settings) -> AsyncIterator[AccessService]:
     """What the gate asks, without a runtime; the schema must be there."""
-    database = _database(settings)
-    keyring = await asyncio.to_thread(_keyring, settings)
+    database = open_database(settings)
+    keyring = await asyncio.to_thread(open_keyring, settings)
     try:
         async with open_bus(settings) as bus, open_counts(settings) as counts:
             sessions = SessionService(database, bus, settings, keyring)
@@ -272,20 +294,6 @@ async def open_counts(settings: Settings) -> AsyncIterator[Storage | None]:
         await connections.disconnect()
 
 
-@asynccontextmanager
-async def accounts_alone(settings: Settings) -> AsyncIterator[AccountService]:
-    """The accounts without a runtime, for commands that must not look after environments."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = _database(settings)
-    try:
-        await database.migrate()
-        # With a bus that others hear, what the operator ends has ended everywhere at once.
-        async with open_bus(settings) as bus:
-            yield AccountService(database, bus)
-    finally:
-        await database.close()
-
-
 def set_parts(made: Parts | None) -> None:
     """Make these the parts of this process."""
     global _parts
@@ -307,40 +315,6 @@ async def close_parts() -> None:
     set_parts(None)
 
 
-@dataclass(frozen=True)
-class LocalBuild:
-    """A package build of this machine, as its operator sees it."""
-
-    digest: str
-    size_bytes: int
-    last_used_at: datetime | None
-    in_use: bool
-
-
-class LocalBuilds:
-    """The package builds below the data folder, for the operator's terminal."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def list(self) -> tuple[LocalBuild, ...]:
-        """Every finished build."""
-        return _shown(Inventory(self._settings).builds())
-
-    def prune(self) -> tuple[LocalBuild, ...]:
-        """Remove the builds that no environment runs from now; returns those removed."""
-        return _shown(Inventory(self._settings).prune())
-
-
-def _shown(views: tuple[BuildView, ...]) -> tuple[LocalBuild, ...]:
-    return tuple(LocalBuild(view.name, view.size_bytes, view.used_at, view.in_use) for view in views)
-
-
-def local_builds(settings: Settings) -> LocalBuilds:
-    """What ``cmbcluster admin builds`` lists and prunes."""
-    return LocalBuilds(settings)
-
-
 async def _forget_on_rings(
     bus: Bus, sessions: SessionService, api_tokens: ApiTokenService, access: AccessService
 ) -> None:
@@ -358,22 +332,8 @@ def keyring_path(settings: Settings) -> Path:
     return settings.token_keys_file or settings.data_dir / "keys" / "tokens.json"
 
 
-def _keyring(settings: Settings) -> Keyring:
+def open_keyring(settings: Settings) -> Keyring:
+    """The keys that sign tokens. Blocking; raises StartRefused when they cannot be read."""
     path = keyring_path(settings)
     # A file that was named is somebody else's to write: replicas that each made one would not know each other's tokens.
     return Keyring.of_file(path) if settings.token_keys_file is None else Keyring.of_given_file(path)
-
-
-def rotate_token_keys(settings: Settings) -> int:
-    """Sign with a new key from now on; returns how many keys still verify. For the operator's terminal."""
-    return _keyring(settings).rotate()
-
-
-def renewed_token_keys(settings: Settings) -> str:
-    """The content of a file with a new key in front of the present ones. For the operator's terminal."""
-    return _keyring(settings).renewed()
-
-
-def new_token_keys() -> str:
-    """The content of a new file of keys. For the operator's terminal."""
-    return new_file()

@@ -16,10 +16,12 @@ from uuid import UUID
 
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.controller.checkpoints import Probe, reach_nothing
+from cmbcluster.controller.contents import Contents
 from cmbcluster.controller.reconciler import Reconciler
 from cmbcluster.controller.recorder import Recorder
 from cmbcluster.controller.resolutions import Resolutions
 from cmbcluster.crypto.keyring import Keyring
+from cmbcluster.crypto.sealed import Sealer
 from cmbcluster.db.database import Database
 from cmbcluster.db.models import Application
 from cmbcluster.domain.actors import Actor
@@ -28,11 +30,13 @@ from cmbcluster.domain.views import EnvironmentView
 from cmbcluster.identity.development import DevelopmentIdentity
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import Parts, build_parts
+from tests.fakes.images import FakeImages
 from tests.fakes.resolver import FakeResolver
 from tests.fakes.runtime import FakeRuntime
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 KEYRING = Keyring((("test", b"k" * 32),))
+SEALER = Sealer((("test", b"s" * 32),))
 
 
 @dataclass
@@ -52,6 +56,7 @@ class Platform:
     parts: Parts
     runtime: FakeRuntime
     resolver: FakeResolver
+    images: FakeImages
     clock: Clock
     bus: MemoryBus
     woken: set[UUID] = field(default_factory=set)
@@ -61,8 +66,9 @@ class Platform:
     def controller(self, reach: Probe = reach_nothing) -> Reconciler:
         """A controller that begins now, as after a restart: it knows nothing."""
         recorder = Recorder(self.parts.database, self.bus)
-        self._resolutions = Resolutions(self.resolver, self.woken.add)
-        self._reconciler = Reconciler(recorder, self.runtime, self.runtime, self._resolutions, reach)
+        self._resolutions = Resolutions(self.woken.add)
+        contents = Contents(recorder, self.resolver, self.images, self.parts.registries)
+        self._reconciler = Reconciler(recorder, self.runtime, self.runtime, self._resolutions, contents, reach)
         return self._reconciler
 
     async def forget_controller(self) -> None:
@@ -79,7 +85,7 @@ class Platform:
             async with self.parts.database.reading() as work:
                 unsettled = set(await work.environments.unsettled())
                 rows = [await work.environments.by_id(each) for each in sorted(unsettled)]
-            now = [(row.id, row.phase, row.generation, row.lock_digest) for row in rows if row is not None]
+            now = [(row.id, row.phase, row.generation, row.lock_digest, row.image) for row in rows if row is not None]
             if now == before and not self.woken:
                 return
             before = now
@@ -131,11 +137,12 @@ async def open_platform(folder: Path, **more: object) -> AsyncIterator[Platform]
     database = Database(settings.sqlalchemy_url, clock, wait_seconds=settings.database_wait_seconds)
     await database.migrate()
     bus, runtime, resolver = MemoryBus(), FakeRuntime(now=clock), FakeResolver()
-    parts = build_parts(settings, database, bus, runtime, runtime, resolver, KEYRING)
+    images = FakeImages()
+    parts = build_parts(settings, database, bus, runtime, runtime, resolver, KEYRING, images, SEALER)
     async with database.transaction() as work:
         work.applications.add(_application("tiny", {"requirements": ["tiny"], "python": "3.11"}))
         work.applications.add(_application("custom", None))
-    platform = Platform(parts, runtime, resolver, clock, bus)
+    platform = Platform(parts, runtime, resolver, images, clock, bus)
     try:
         yield platform
     finally:

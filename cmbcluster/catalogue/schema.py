@@ -18,8 +18,9 @@ from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from cmbcluster.domain.images import check_image
 from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.sources import (
     Program,
@@ -134,17 +135,17 @@ class SeedProgram(_Strict):
 
     @model_validator(mode="after")
     def _placeholders(self) -> SeedProgram:
-        """The port is handed in, and nothing unknown stands in braces."""
-        if not self.command:
-            raise ValueError("There is no command.")
-        places = [*self.command, *self.environment.values()]
-        for place in places:
+        """Nothing unknown stands in braces."""
+        for place in self.places:
             for word in _WORD_IN_BRACES.findall(place):
                 if word not in PLACEHOLDERS:
                     raise ValueError(f"{word} is not known. Use {', '.join(PLACEHOLDERS)}.")
-        if not any("{port}" in place for place in places):
-            raise ValueError("The port is never used. Put {port} into the command or the environment.")
         return self
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Everything in which words in braces mean something."""
+        return (*self.command, *self.environment.values())
 
 
 class SeedApplication(_Strict):
@@ -159,6 +160,7 @@ class SeedApplication(_Strict):
     size: str
     keys: tuple[SeedKey, ...] = ()
     source: SeedSource | None = None
+    image: str = ""
     program: SeedProgram | None = None
 
     @field_validator("size")
@@ -168,6 +170,24 @@ class SeedApplication(_Strict):
         known = [size.id for size in SIZES]
         if value not in known:
             raise ValueError(f"“{value}” is not a size. Use one of {', '.join(known)}.")
+        return value
+
+    @field_validator("image")
+    @classmethod
+    def _image(cls, value: str) -> str:
+        """An image in full, as it is shown and asked for."""
+        return _ask(check_image, value).reference if value else ""
+
+    @field_validator("program")
+    @classmethod
+    def _program(cls, value: SeedProgram | None, info: ValidationInfo) -> SeedProgram | None:
+        """Packages need a command that is told its port; an image may know both by itself."""
+        if value is None or (info.data.get("source") is None and info.data.get("image")):
+            return value
+        if not value.command:
+            raise ValueError("There is no command.")
+        if not any("{port}" in place for place in value.places):
+            raise ValueError("The port is never used. Put {port} into the command or the environment.")
         return value
 
     @field_validator("keys", mode="before")
@@ -183,13 +203,20 @@ class SeedApplication(_Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> SeedApplication:
-        """Source and program come together, and what the command uses is there."""
-        if (self.source is None) != (self.program is None):
-            raise ValueError("“source” and “program” belong together. Write both, or neither for a form that asks.")
-        if self.source is not None and self.program is not None and not self.source.bundled:
-            places = [*self.program.command, *self.program.environment.values()]
-            if any("{bundled}" in place for place in places):
-                raise ValueError("{bundled} is used, but “source.bundled” names nothing.")
+        """Content and program come together, and what the command uses is there."""
+        if (self.source is None and not self.image) != (self.program is None):
+            raise ValueError(
+                "“source” or “image”, and “program”, belong together. Write them, or none of them for a form that asks."
+            )
+        if self.program is None:
+            return self
+        text = "\n".join(self.program.places)
+        if self.source is not None and not self.source.bundled and "{bundled}" in text:
+            raise ValueError("{bundled} is used, but “source.bundled” names nothing.")
+        if self.image:
+            for word in ("{bundled}", "{python}"):
+                if word in text:
+                    raise ValueError(f"{word} is used, but an image has nothing of ours in it.")
         return self
 
     @property
@@ -225,8 +252,10 @@ class SeedApplication(_Strict):
         """sha256 over everything that is said here; the layout of the file does not matter."""
         said = self.model_dump(mode="json")
         if self.source is not None and not self.source.from_source:
-            # Digests are kept in databases: files that do not use the younger word keep theirs.
+            # Digests are kept in databases: files that do not use the younger words keep theirs.
             del said["source"]["from_source"]
+        if not self.image:
+            del said["image"]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

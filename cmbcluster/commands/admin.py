@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cmbcluster import logs, wiring
+from cmbcluster import logs, operating
 from cmbcluster.domain.actors import SYSTEM, Role, Tier
 from cmbcluster.domain.views import PersonView
 from cmbcluster.services.accounts import AccountService
@@ -31,7 +31,7 @@ def show_builds(*, prune: bool) -> None:
     """A table of the builds, or of those that were removed."""
     console = Console(highlight=False)
     settings = load_settings()
-    builds = wiring.local_builds(settings)
+    builds = operating.local_builds(settings)
     shown = builds.prune() if prune else builds.list()
     total = _size(sum(build.size_bytes for build in shown))
     if not shown:
@@ -84,9 +84,9 @@ def rotate_keys(*, only_print: bool) -> None:
     """Sign sessions with a new key from now on, or print the file that would do so."""
     settings = load_settings()
     if only_print:
-        print(wiring.renewed_token_keys(settings))  # noqa: T201 - for a pipe, so nothing may break its lines
+        print(operating.renewed_token_keys(settings))  # noqa: T201 - for a pipe, so nothing may break its lines
         return
-    kept = wiring.rotate_token_keys(settings)
+    kept = operating.rotate_token_keys(settings)
     Console(highlight=False).print(
         f"Sessions are signed with a new key within a minute; {kept - 1} older ones still open theirs."
     )
@@ -94,7 +94,18 @@ def rotate_keys(*, only_print: bool) -> None:
 
 def make_keys() -> None:
     """Print the content of a new file of keys."""
-    print(wiring.new_token_keys())  # noqa: T201 - for a pipe, so nothing may break its lines
+    print(operating.new_token_keys())  # noqa: T201 - for a pipe, so nothing may break its lines
+
+
+def rotate_secrets() -> None:
+    """Encrypt accounts at registries with a new key from now on."""
+    settings = load_settings()
+    logs.configure(settings)
+    accounts, keys = asyncio.run(operating.renew_sealing_keys(settings))
+    Console(highlight=False).print(
+        f"{accounts} accounts at registries are encrypted with a new key; the file has {keys} keys. "
+        "Running platforms take it at their next start."
+    )
 
 
 def _change(email: str, act: Callable[[AccountService, UUID], Awaitable[PersonView]], words: str) -> None:
@@ -108,5 +119,5 @@ async def _changed(
     settings: Settings, email: str, act: Callable[[AccountService, UUID], Awaitable[PersonView]]
 ) -> PersonView:
     """Change the row and nothing else: opening all parts would look after environments too."""
-    async with wiring.accounts_alone(settings) as accounts:
+    async with operating.accounts_alone(settings) as accounts:
         return await act(accounts, (await accounts.person_with(SYSTEM, email)).id)

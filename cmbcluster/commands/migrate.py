@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from cmbcluster import logs
 from cmbcluster.commands.roles.process import refuse_sqlite
 from cmbcluster.errors import StartRefused
+from cmbcluster.operating import prepare_database
 from cmbcluster.settings import Settings
-from cmbcluster.wiring import prepare_database
 
 logger = structlog.get_logger(__name__)
 

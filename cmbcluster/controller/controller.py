@@ -16,6 +16,7 @@ import structlog
 
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.controller.checkpoints import Probe, reach_nothing
+from cmbcluster.controller.contents import Contents
 from cmbcluster.controller.lease import CONTROLLER, Lease
 from cmbcluster.controller.orphans import Orphans
 from cmbcluster.controller.reconciler import Reconciler
@@ -44,8 +45,9 @@ class Controller:
         self._runtime = parts.runtime
         self._recorder = Recorder(parts.database, parts.bus)
         self._queue: WorkQueue[UUID] = WorkQueue()
-        self._resolutions = Resolutions(parts.resolver, self._queue.add)
-        self._reconciler = Reconciler(self._recorder, parts.runtime, parts.insight, self._resolutions, reach)
+        self._resolutions = Resolutions(self._queue.add)
+        contents = Contents(self._recorder, parts.resolver, parts.images, parts.registries)
+        self._reconciler = Reconciler(self._recorder, parts.runtime, parts.insight, self._resolutions, contents, reach)
         self._orphans = Orphans(self._recorder, parts.runtime)
         self._tasks: list[asyncio.Task[None]] = []
         # Nobody else works on SQLite's file: its folder is held by one process.

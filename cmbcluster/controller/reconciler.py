@@ -7,7 +7,7 @@ at the runtime alone; what cannot be seen is unknown, and unknown stops nothing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,20 +16,27 @@ import structlog
 
 from cmbcluster.controller import words
 from cmbcluster.controller.checkpoints import Checkpoint, Probe, reach_nothing
+from cmbcluster.controller.contents import Contents, ref_of
 from cmbcluster.controller.recorder import Finding, MovedOn, Notice, Recorder, queued
 from cmbcluster.controller.resolutions import Resolution, Resolutions
 from cmbcluster.controller.uptime import Uptime
 from cmbcluster.db.models import Environment
 from cmbcluster.domain.lifecycle import AT_REST, Desired, Phase, Stage, StopReason
-from cmbcluster.domain.sources import Lock, Program, PythonSource
-from cmbcluster.errors import BuildFailed, CMBClusterError, Conflict, PackagesUnavailable, RuntimeUnavailable
-from cmbcluster.runtime.port import Ending, Insight, Observation, Packages, Ref, Runtime, Sight, Spec, StageMark
+from cmbcluster.errors import (
+    BuildFailed,
+    CMBClusterError,
+    Conflict,
+    PackagesUnavailable,
+    RegistryUnavailable,
+    RuntimeUnavailable,
+)
+from cmbcluster.runtime.port import Ending, Insight, Observation, Ref, Runtime, Sight, StageMark
 
 log = structlog.get_logger("cmbcluster.controller")
 
 LOOK_AGAIN_SECONDS = 5.0  # The runtime tells of changes; this repairs what it forgot to tell.
 STOPPING_LOOK_SECONDS = 1.0
-INDEX_TRIES = 3
+SILENT_TRIES = 3
 
 Handler = Callable[[Environment, Observation, datetime], Awaitable[float | None]]
 
@@ -43,15 +50,17 @@ class Reconciler:
         runtime: Runtime,
         insight: Insight,
         resolutions: Resolutions,
+        contents: Contents,
         reach: Probe = reach_nothing,
     ) -> None:
         self._recorder = recorder
         self._runtime = runtime
         self._insight = insight
         self._resolutions = resolutions
+        self._contents = contents
         self._reach = reach
         self._uptime = Uptime(recorder, reach)
-        self._index_silent: dict[UUID, int] = {}
+        self._silent: dict[UUID, int] = {}
         self._seen_at: dict[UUID, datetime] = {}
         self._handlers: dict[Sight, Handler] = {
             Sight.ABSENT: self._begin,
@@ -75,7 +84,7 @@ class Reconciler:
         row, _ = await self._recorder.load(seen.id)
         # A run that came to rest, or has a successor, is never wanted again.
         if row is None or row.run != seen.run or row.gone_at is not None or row.phase in AT_REST:
-            await self._runtime.stop(_ref(seen))
+            await self._runtime.stop(ref_of(seen))
         return 0.0
 
     async def _step(self, environment_id: UUID) -> float | None:
@@ -88,7 +97,7 @@ class Reconciler:
             self._forget(environment_id)
             return None
         if row.desired == Desired.RUNNING:
-            if row.lock_digest is None:
+            if not self._contents.is_known(row):
                 return await self._resolve(row, now)
             return await self._handle(row, now)
         self._resolutions.drop(environment_id)
@@ -97,16 +106,16 @@ class Reconciler:
     def _forget(self, environment_id: UUID) -> None:
         self._resolutions.drop(environment_id)
         self._recorder.forget(environment_id)
-        self._index_silent.pop(environment_id, None)
+        self._silent.pop(environment_id, None)
         self._seen_at.pop(environment_id, None)
 
     # ---- toward running ----
 
     async def _resolve(self, row: Environment, now: datetime) -> float | None:
-        """Turn the source into a lock, beside the workers."""
+        """Turn the source into a lock or a pinned image, beside the workers."""
         resolution = self._resolutions.find(row.id, row.run)
         if resolution is None:
-            resolution = self._resolutions.begin(row.id, row.run, PythonSource.from_dict(row.source), now)
+            resolution = self._resolutions.begin(row.id, row.run, await self._contents.resolving(row), now)
             stages = [StageMark(Stage.RESOLVING, now)]
             if row.phase == Phase.QUEUED:
                 stages.insert(0, queued(row, now))
@@ -119,25 +128,22 @@ class Reconciler:
 
     async def _resolved(self, row: Environment, resolution: Resolution, now: datetime) -> float | None:
         try:
-            lock = resolution.task.result()
-        except PackagesUnavailable as silent:
+            found = resolution.task.result()
+        except (PackagesUnavailable, RegistryUnavailable) as silent:
             self._resolutions.drop(row.id)
-            tries = self._index_silent[row.id] = self._index_silent.get(row.id, 0) + 1
-            if tries < INDEX_TRIES:
+            tries = self._silent[row.id] = self._silent.get(row.id, 0) + 1
+            if tries < SILENT_TRIES:
                 raise
-            log.warning("index_silent", environment=row.slug, error=str(silent), operation_id=row.operation_id)
-            ending = Ending(StopReason.RESOLVE_FAILED, *words.INDEX_SILENT)
-            return await self._fail(row, ending, [_failed(resolution, now)])
+            log.warning("source_silent", environment=row.slug, error=str(silent), operation_id=row.operation_id)
+            said = words.REGISTRY_SILENT if isinstance(silent, RegistryUnavailable) else words.INDEX_SILENT
+            return await self._fail(row, Ending(StopReason.RESOLVE_FAILED, *said), [_failed(resolution, now)])
         except BuildFailed as failed:
             self._resolutions.drop(row.id)
             reason = getattr(failed, "reason", StopReason.RESOLVE_FAILED)
             ending = Ending(reason, failed.what, failed.then, failed.log_tail)
             return await self._fail(row, ending, [_failed(resolution, now)])
         self._reach(Checkpoint.BEFORE_LOCK_KEPT)
-        mark = StageMark(
-            Stage.RESOLVING, resolution.began_at, now, done=lock.packages, total=lock.packages, unit="packages"
-        )
-        fresh = await self._recorder.keep_lock(row, lock, mark)
+        fresh = await self._contents.keep(row, resolution, found, now)
         self._resolutions.drop(row.id)
         self._reach(Checkpoint.LOCK_KEPT)
         return 0.0 if fresh is None else await self._handle(fresh, now)
@@ -153,21 +159,18 @@ class Reconciler:
 
     async def _look(self, row: Environment, now: datetime) -> Observation:
         try:
-            return await self._runtime.look(_ref(row))
+            return await self._runtime.look(ref_of(row))
         except RuntimeUnavailable:
-            return Observation(_ref(row), Sight.UNKNOWN, now)
+            return Observation(ref_of(row), Sight.UNKNOWN, now)
 
     async def _begin(self, row: Environment, _observation: Observation, now: datetime) -> float | None:
         """Nothing is there: start it, unless it was running and is lost."""
         if row.phase in (Phase.RUNNING, Phase.UNKNOWN) and row.running_since is not None:
             return await self._fail(row, Ending(StopReason.LOST, *words.LOST))
-        # The lock is older than the process, so it outlives every restart of ours.
-        lock = await self._recorder.lock_of(row)
-        if lock is None:
-            raise RuntimeError(f"lock {row.lock_digest} is missing")
+        spec = await self._contents.spec(row)
         self._reach(Checkpoint.BEFORE_START)
         try:
-            await self._runtime.start(_spec(row, lock))
+            await self._runtime.start(spec)
         except Conflict:
             # An older run of this environment is still going down.
             await self._runtime.stop(Ref(row.id, row.slug, row.run - 1))
@@ -284,7 +287,7 @@ class Reconciler:
                 return await self._delete(row)
             return await self._stopped(row, observation)
         self._reach(Checkpoint.BEFORE_STOP)
-        await self._runtime.stop(_ref(row))
+        await self._runtime.stop(ref_of(row))
         self._reach(Checkpoint.STOP_ASKED)
         if row.phase != Phase.STOPPING and row.phase not in AT_REST:
             await self._recorder.record(row, Finding(Phase.STOPPING))
@@ -312,9 +315,9 @@ class Reconciler:
 
     async def _remove(self, row: Environment, now: datetime) -> float | None:
         try:
-            await self._runtime.remove(_ref(row), workspace=row.remove_workspace)
+            await self._runtime.remove(ref_of(row), workspace=row.remove_workspace)
         except Conflict:
-            await self._runtime.stop(_ref(row))
+            await self._runtime.stop(ref_of(row))
             return STOPPING_LOOK_SECONDS
         self._reach(Checkpoint.REMOVED)
         await self._recorder.record(row, Finding(Phase.GONE, values={"gone_at": now}, settled=True))
@@ -324,32 +327,13 @@ class Reconciler:
     async def _measured(self, row: Environment) -> dict[str, Any]:
         """The workspace's size, taken when an environment comes to rest."""
         try:
-            size = await self._insight.workspace_bytes(_ref(row))
+            size = await self._insight.workspace_bytes(ref_of(row))
         except (CMBClusterError, OSError, RecursionError):
             # A size nobody could take is no reason not to come to rest.
             return {}
         if size is None:
             return {}
         return {"measured_bytes": size, "measured_at": (await self._recorder.load(row.id))[1]}
-
-
-def _ref(row: Environment) -> Ref:
-    return Ref(row.id, row.slug, row.run)
-
-
-def _spec(row: Environment, lock: Lock) -> Spec:
-    # The lock names the Python it was made for; the source may only say a least version.
-    source = replace(PythonSource.from_dict(row.source), python=lock.python)
-    return Spec(
-        ref=_ref(row),
-        content=Packages(source, lock),
-        program=Program.from_dict(row.program),
-        cpu_millis=row.cpu_millis,
-        memory_bytes=row.memory_bytes,
-        processes=row.processes,
-        workspace_bytes=row.workspace_bytes,
-        operation_id=row.operation_id,
-    )
 
 
 def _failed(resolution: Resolution, now: datetime) -> StageMark:

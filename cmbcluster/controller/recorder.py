@@ -10,7 +10,7 @@ the runtime: what was started for a row that has moved on is stopped again by wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from cmbcluster.db.database import Database, Work
 from cmbcluster.db.failures import retried
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason, may_follow
 from cmbcluster.domain.sources import Lock
 from cmbcluster.errors import CMBClusterError
@@ -132,6 +133,23 @@ class Recorder:
             )
             await work.flush()
             row.lock_digest = lock.digest
+            await _put_stages(work, row, [resolving])
+            return row
+
+    async def keep_image(self, seen: Environment, image: PinnedImage, resolving: StageMark) -> Environment | None:
+        """Give the row the image that its source was resolved to; the row as it is then, or None when it moved on."""
+        row = await self._image_kept(seen, image, resolving)
+        if row is not None:
+            await self.ring(row)
+        return row
+
+    @retried
+    async def _image_kept(self, seen: Environment, image: PinnedImage, resolving: StageMark) -> Environment | None:
+        async with self._database.transaction() as work:
+            row = await work.environments.by_id(seen.id, lock=True)
+            if row is None or not _is_still(row, seen) or row.image is not None:
+                return None
+            row.image = asdict(image)
             await _put_stages(work, row, [resolving])
             return row
 

@@ -1,4 +1,4 @@
-"""Resolutions under way, one for each run that has no lock yet.
+"""Resolutions under way, one for each run of which is not known yet what exactly it runs.
 
 A resolution takes seconds to minutes, far longer than a worker may hold a key, so it runs
 beside the workers and rings when it is done. It is lost with the process and simply begun
@@ -8,13 +8,15 @@ again: resolving changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from cmbcluster.domain.sources import Lock, PythonSource
-from cmbcluster.packages.port import Resolver
+from cmbcluster.domain.images import PinnedImage
+from cmbcluster.domain.sources import Lock
+
+Found = Lock | PinnedImage
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,13 @@ class Resolution:
 
     run: int
     began_at: datetime
-    task: asyncio.Task[Lock]
+    task: asyncio.Task[Found]
 
 
 class Resolutions:
     """Begins, finds and cancels resolutions. ``ring`` is called with the id when one ends."""
 
-    def __init__(self, resolver: Resolver, ring: Callable[[UUID], None]) -> None:
-        self._resolver = resolver
+    def __init__(self, ring: Callable[[UUID], None]) -> None:
         self._ring = ring
         self._under_way: dict[UUID, Resolution] = {}
 
@@ -42,9 +43,9 @@ class Resolutions:
             return None
         return known
 
-    def begin(self, environment_id: UUID, run: int, source: PythonSource, now: datetime) -> Resolution:
+    def begin(self, environment_id: UUID, run: int, work: Coroutine[None, None, Found], now: datetime) -> Resolution:
         """Begin to resolve; ``find`` returns it from now on."""
-        task = asyncio.create_task(self._resolver.resolve(source), name=f"resolve {environment_id}")
+        task = asyncio.create_task(work, name=f"resolve {environment_id}")
         task.add_done_callback(lambda _done: self._ring(environment_id))
         resolution = Resolution(run, now, task)
         self._under_way[environment_id] = resolution

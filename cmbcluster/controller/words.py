@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cmbcluster.domain.images import ImageSource, PinnedImage
 from cmbcluster.domain.lifecycle import StopReason
 
 KEPT = "Start it again whenever you like; your workspace is kept."
@@ -20,6 +21,16 @@ INDEX_SILENT = (
     "The package index did not answer.",
     "Check this machine's connection, then try again.",
 )
+REGISTRY_SILENT = (
+    "The registry of its image did not answer.",
+    "Try again in a few minutes; if it stays so, ask whoever runs the platform.",
+)
+
+
+def pinned(source: ImageSource, image: PinnedImage) -> str:
+    """What a tag stands for now: ``3.12 → sha256:ab12cd34ef56, 1.2 GB``."""
+    named = f"{source.tag} → " if source.tag else ""
+    return f"{named}{image.digest[:19]}, {image.size_words}"
 
 
 def stopped(reason: StopReason, uptime_seconds: int) -> tuple[str, str]:

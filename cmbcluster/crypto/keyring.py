@@ -8,10 +8,6 @@ Must never log a key, nor return one but as the text of a new file.
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +18,14 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
+from cmbcluster.crypto import key_file
+from cmbcluster.crypto.key_file import NamedKeys
 from cmbcluster.errors import StartRefused
 
 log = structlog.get_logger("cmbcluster.crypto")
 
 ALGORITHM = "HS256"
-KEY_BYTES = 32
+IF_LOST = "everybody then has to sign in again."
 KEPT_KEYS = 3
 TOKEN_LIMIT = 2000
 # A key that another replica made a moment ago is looked for in the file, at most this often.
@@ -51,7 +49,7 @@ class Keyring:
     ``given``: the file is somebody else's to write, and reaches other replicas at other times.
     """
 
-    def __init__(self, keys: tuple[tuple[str, bytes], ...], path: Path | None = None, *, given: bool = False) -> None:
+    def __init__(self, keys: NamedKeys, path: Path | None = None, *, given: bool = False) -> None:
         self._path = path
         self._given = given
         self._looked_at = 0.0
@@ -65,10 +63,7 @@ class Keyring:
 
         Raises StartRefused when the file is there and holds no keys.
         """
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            _write_new(path, (_new_key(),))
-        return cls(_read(path), path)
+        return cls(key_file.opened(path, IF_LOST), path)
 
     @classmethod
     def of_given_file(cls, path: Path) -> Keyring:
@@ -81,7 +76,7 @@ class Keyring:
                 f"The keys that sign sessions are missing: there is no {path}. Make a file with "
                 "cmbcluster admin make-keys, give the same one to every replica, or take CMB_TOKEN_KEYS_FILE away."
             )
-        return cls(_read(path), path, given=True)
+        return cls(key_file.read(path, IF_LOST), path, given=True)
 
     def sign(self, claims: dict[str, Any]) -> str:
         """A token that carries the claims. They must hold ``aud`` and ``exp``."""
@@ -109,20 +104,20 @@ class Keyring:
         """Put a new key in front in the file; the older ones still verify. Returns how many there are now."""
         if self._path is None:
             raise StartRefused("These keys are not kept in a file, so they cannot be renewed here.")
-        keys = (_new_key(), *_read(self._path))[:KEPT_KEYS]
+        keys = (key_file.new_key(), *key_file.read(self._path, IF_LOST))[:KEPT_KEYS]
         if self._given:
             raise StartRefused(
                 f"The keys in {self._path} are renewed where the file comes from. Print the content of a new one, "
                 "which keeps the old keys, with: cmbcluster admin rotate-keys --print"
             )
-        _replace(self._path, keys)
+        key_file.replace(self._path, keys)
         self._take(keys)
         return len(keys)
 
     def renewed(self) -> str:
         """The content of a file with a new key in front of the present ones."""
-        kept = _read(self._path) if self._path is not None else ()
-        return _text((_new_key(), *kept)[:KEPT_KEYS])
+        kept = key_file.read(self._path, IF_LOST) if self._path is not None else ()
+        return key_file.text_of((key_file.new_key(), *kept)[:KEPT_KEYS])
 
     def _key(self, kid: str) -> _Key | None:
         self._read_again_when_due()
@@ -153,67 +148,20 @@ class Keyring:
         if self._path is None:
             return
         try:
-            self._take(_read(self._path))
+            self._take(key_file.read(self._path, IF_LOST))
         except StartRefused as unreadable:
             # Whoever is signed in stays so; the next start refuses, and says this.
             log.warning("token_keys_unreadable", error=str(unreadable))
 
-    def _take(self, keys: tuple[tuple[str, bytes], ...]) -> None:
+    def _take(self, keys: NamedKeys) -> None:
         self._keys = tuple(_Key(kid, OctKey.import_key(secret)) for kid, secret in keys)
 
 
 def new_file() -> str:
     """The content of a new file with one new key."""
-    return _text((_new_key(),))
+    return key_file.text_of((key_file.new_key(),))
 
 
 def is_expired(claims: dict[str, Any]) -> bool:
     """Whether the time of a token's claims is over, by this machine's clock."""
     return int(claims["exp"]) <= time.time()
-
-
-def _new_key() -> tuple[str, bytes]:
-    return secrets.token_hex(4), secrets.token_bytes(KEY_BYTES)
-
-
-def _text(keys: tuple[tuple[str, bytes], ...]) -> str:
-    return json.dumps({"keys": [{"kid": kid, "key": secret.hex()} for kid, secret in keys]})
-
-
-def _write_new(path: Path, keys: tuple[tuple[str, bytes], ...]) -> None:
-    """Write the first keys; another process that was quicker wins."""
-    half = _half(path, keys)
-    try:
-        os.link(half, path)
-    except FileExistsError:
-        return
-    finally:
-        os.unlink(half)
-
-
-def _replace(path: Path, keys: tuple[tuple[str, bytes], ...]) -> None:
-    os.replace(_half(path, keys), path)
-
-
-def _half(path: Path, keys: tuple[tuple[str, bytes], ...]) -> str:
-    """The whole text under another name, so that nobody ever reads a part of it."""
-    descriptor, half = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(_text(keys))
-        file.flush()
-        os.fsync(file.fileno())
-    return half
-
-
-def _read(path: Path) -> tuple[tuple[str, bytes], ...]:
-    try:
-        kept = json.loads(path.read_text(encoding="ascii"))["keys"]
-        keys = tuple((str(row["kid"]), bytes.fromhex(row["key"])) for row in kept)
-    except (OSError, ValueError, KeyError, TypeError) as wrong:
-        raise StartRefused(
-            f"The keys in {path} cannot be read. Put the file back from a backup, or remove it: everybody then has to "
-            "sign in again."
-        ) from wrong
-    if not keys or any(len(secret) < KEY_BYTES for _, secret in keys):
-        raise StartRefused(f"The keys in {path} are too short. Remove the file: everybody then has to sign in again.")
-    return keys

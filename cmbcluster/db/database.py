@@ -32,6 +32,7 @@ from cmbcluster.db.identities import Identities, SignInAttempts
 from cmbcluster.db.leases import Leases
 from cmbcluster.db.people import Sessions, Users
 from cmbcluster.db.records import ActivityRows, Notices
+from cmbcluster.db.registries import RegistryAccounts
 from cmbcluster.db.scripts import ApiTokens, LaunchKeys
 from cmbcluster.db.shares import Shares
 
@@ -60,6 +61,7 @@ class Work:
         self.api_tokens = ApiTokens(session)
         self.launch_keys = LaunchKeys(session)
         self.leases = Leases(session)
+        self.registry_accounts = RegistryAccounts(session)
 
     async def now(self) -> datetime:
         """The database's time, which is the same for all replicas. SQLite has this machine's."""

@@ -110,6 +110,7 @@ class Application(SQLModel, table=True):
     needs_keys: list[str] = Field(sa_column=Column(JSON, nullable=False))
     source: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     program: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    image: str = Field(default="", max_length=500)
     seed_digest: str = Field(max_length=64)
     edited_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -131,7 +132,8 @@ class Environment(SQLModel, table=True):
 
     Services write what is wanted (``desired``, ``generation``, ``run``, ``extra_seconds``)
     and put a row into *queued*; every other phase is the controller's. ``run`` counts the
-    starts and names everything a runtime makes.
+    starts and names everything a runtime makes. ``lock_digest`` or ``image`` is what its
+    source was resolved to, whichever the source is.
     """
 
     __tablename__ = "environments"
@@ -156,6 +158,7 @@ class Environment(SQLModel, table=True):
     source: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     program: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     lock_digest: str | None = Field(default=None, foreign_key="package_locks.digest")
+    image: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     cpu_millis: int
     memory_bytes: int = Field(sa_type=BigInteger)
     processes: int
@@ -313,3 +316,17 @@ class Lease(SQLModel, table=True):
     holder: str = Field(max_length=120)
     epoch: int = Field(sa_type=BigInteger)
     expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class RegistryAccount(SQLModel, table=True):
+    """A person's account at a registry of images. ``sealed`` is the encrypted password or token."""
+
+    __tablename__ = "registry_accounts"
+    __table_args__ = (UniqueConstraint("user_id", "host", name="uq_registry_accounts_user_host"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id")
+    host: str = Field(max_length=255)
+    username: str = Field(max_length=255)
+    sealed: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = Field(sa_type=UtcDateTime)

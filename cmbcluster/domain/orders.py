@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CustomOrder:
-    """The raw text of the form for a person's own application."""
+    """The raw text of the form for a person's own application: packages, or an image."""
 
     requirements: str
     python: str
@@ -15,6 +15,7 @@ class CustomOrder:
     command: str
     port: str
     health_path: str = "/"
+    image: str = ""  # a container image in place of packages
 
 
 @dataclass(frozen=True)

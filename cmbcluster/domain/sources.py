@@ -80,7 +80,7 @@ class Program:
     """How the application is started and when it is ready.
 
     In ``command`` and ``environment`` the words ``{port}`` and ``{address}`` stand for
-    where the application has to listen.
+    where the application has to listen. An empty command is the one of a container image.
     """
 
     command: tuple[str, ...]
@@ -215,6 +215,11 @@ def check_command(text: str) -> tuple[str, ...]:
     if len(arguments) > COMMAND_LIMIT:
         raise InvalidInput("command", "The command has too many arguments.", f"Use at most {COMMAND_LIMIT}.")
     return arguments
+
+
+def check_image_command(text: str) -> tuple[str, ...]:
+    """Like ``check_command``, but nothing at all is the command that the image has."""
+    return check_command(text) if text.strip() else ()
 
 
 def _has_unquoted_operator(text: str) -> bool:

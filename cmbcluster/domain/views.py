@@ -11,6 +11,8 @@ from datetime import datetime
 from uuid import UUID
 
 from cmbcluster.domain.actors import Role, Scope, Tier
+from cmbcluster.domain.contents import Source
+from cmbcluster.domain.images import ImageSource, PinnedImage
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.tiers import Limits, Size
@@ -69,6 +71,16 @@ class TokenView:
 
 
 @dataclass(frozen=True)
+class RegistryAccountView:
+    """One of a person's accounts at a registry. Its secret is never shown again."""
+
+    id: UUID
+    registry: str
+    username: str
+    since: datetime
+
+
+@dataclass(frozen=True)
 class StandingView:
     """When a session ends by itself: ``ends_at`` unless the person does something, ``latest_at`` in any case."""
 
@@ -90,11 +102,14 @@ class ApplicationView:
     category: str
     summary: str
     icon: str
-    source: PythonSource | None  # None: the person brings their own (a form asks)
-    program: Program | None
+    source: PythonSource | None
+    image: ImageSource | None  # what runs where the runtime runs images
+    program: Program | None  # None: the person brings their own (a form asks)
     size: str  # id of the size proposed
     needs_keys: tuple[str, ...]
     usual_start_seconds: float | None
+    takes_image: bool = False  # the form may name an image
+    unavailable: str = ""  # why it cannot be launched here, in a sentence
 
 
 @dataclass(frozen=True)
@@ -185,7 +200,8 @@ class EnvironmentView:
     can_extend: bool
     extends_to: datetime | None
     reason: ReasonView | None
-    source: PythonSource
+    source: Source
+    image: PinnedImage | None
     program: Program
     lock_digest: str
     lock_packages: int

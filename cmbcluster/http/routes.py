@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cmbcluster import __version__
-from cmbcluster.http import exports, providers, signing, tokens
+from cmbcluster.http import exports, providers, registries, signing, tokens
 from cmbcluster.http.actors import actor_of
 from cmbcluster.http.api.table import BASE, build_api
 from cmbcluster.http.problems import HANDLERS, problem
@@ -79,6 +79,7 @@ WAYS: tuple[Way, ...] = (
         exports.environment_log_download,
     ),
     Way("/api/tokens", "POST", Permission.SIGNED_IN, tokens.make_token, changes=True),
+    Way("/api/registries", "POST", Permission.SIGNED_IN, registries.enter_account, changes=True),
     Way("/api/activity.csv", "GET", Permission.SIGNED_IN, exports.activity_csv),
     Way("/api/{path:path}", "GET", Permission.PUBLIC, nothing_here),
     Way("/auth/{path:path}", "GET", Permission.PUBLIC, nothing_here),

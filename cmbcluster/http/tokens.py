@@ -6,23 +6,19 @@ in the state of a page, not in an address, not in a log line.
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cmbcluster.errors import InvalidInput
 from cmbcluster.http.actors import actor_of
+from cmbcluster.http.forms import json_form
 from cmbcluster.wiring import parts
-
-BODY_BYTES = 8192
 
 
 async def make_token(request: Request) -> Response:
     """Make a token from ``name``, ``scopes`` and ``days`` (null: until revoked), and answer it this once."""
     actor = await actor_of(request)
-    asked = await _asked(request)
+    asked = await json_form(request)
     name, scopes, days = asked.get("name"), asked.get("scopes"), asked.get("days")
     if not isinstance(name, str):
         name = ""
@@ -32,16 +28,3 @@ async def make_token(request: Request) -> Response:
         raise InvalidInput("expiry", "That is not an expiry to choose.", "Choose one of those offered.")
     made = await parts().api_tokens.make(actor, name, scopes, days)
     return JSONResponse({"token": made.secret, "name": made.view.name}, 201, headers={"Cache-Control": "no-store"})
-
-
-async def _asked(request: Request) -> dict[str, Any]:
-    raw = b""
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > BODY_BYTES:
-            raise InvalidInput("form", "The form is too long.", "Reload the page and try again.")
-    try:
-        asked = json.loads(raw)
-    except (ValueError, RecursionError) as wrong:
-        raise InvalidInput("form", "The form cannot be read.", "Reload the page and try again.") from wrong
-    return asked if isinstance(asked, dict) else {}

@@ -159,6 +159,10 @@ class Runtime(Protocol):
     Raises RuntimeUnavailable when nothing can be said or done at the moment.
     """
 
+    @property
+    def runs_images(self) -> bool:
+        """Whether it can run container images; asked before anybody is offered to launch one."""
+
     async def start(self, spec: Spec) -> None:
         """Ask for a run and return at once; a run that exists already is left as it is.
 

@@ -9,9 +9,11 @@ from cmbcluster.catalogue.schema import SeedApplication
 from cmbcluster.db.database import Database, Work
 from cmbcluster.db.models import Application
 from cmbcluster.domain.actors import Actor, Scope
+from cmbcluster.domain.images import ImageSource
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.views import ApplicationView
 from cmbcluster.errors import NotFound
+from cmbcluster.services.contents import ImageRules, why_unavailable
 from cmbcluster.services.denials import records_denials
 from cmbcluster.services.portraits import usual_of
 
@@ -22,15 +24,16 @@ SEARCH_LIMIT = 100
 class CatalogueService:
     """Reading the catalogue, and seeding it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, images: ImageRules) -> None:
         self._database = database
+        self._images = images
 
     async def applications(self, actor: Actor, *, search: str = "", category: str = "") -> tuple[ApplicationView, ...]:
         """What the person may launch, in the catalogue's order."""
         actor.require(Scope.READ)
         async with self._database.reading() as work:
             rows = await work.applications.enabled(search.strip()[:SEARCH_LIMIT], category)
-            return tuple([await _view(work, row) for row in rows])
+            return tuple([await self._view(work, row) for row in rows])
 
     async def categories(self, actor: Actor) -> tuple[str, ...]:
         """The categories that have something in them, in the catalogue's order."""
@@ -40,7 +43,7 @@ class CatalogueService:
         """One application; raises NotFound for an unknown or disabled one."""
         actor.require(Scope.READ)
         async with self._database.reading() as work:
-            return await _view(work, await enabled_application(work, application_id))
+            return await self._view(work, await enabled_application(work, application_id))
 
     async def seed(self, actor: Actor, applications: tuple[SeedApplication, ...]) -> int:
         """Bring the packaged applications into the catalogue; returns how many changed.
@@ -65,6 +68,24 @@ class CatalogueService:
                 changed += 1
         return changed
 
+    async def _view(self, work: Work, row: Application) -> ApplicationView:
+        times = await usual_of(work, row.id)
+        return ApplicationView(
+            id=row.id,
+            name=row.name,
+            category=row.category,
+            summary=row.summary,
+            icon=row.icon,
+            source=PythonSource.from_dict(row.source) if row.source else None,
+            image=ImageSource(row.image) if row.image else None,
+            program=Program.from_dict(row.program) if row.program else None,
+            size=row.size,
+            needs_keys=tuple(row.needs_keys),
+            usual_start_seconds=times.start_seconds,
+            takes_image=row.program is None and self._images.runs_images,
+            unavailable=why_unavailable(row, self._images),
+        )
+
 
 async def enabled_application(work: Work, application_id: str) -> Application:
     """The row of an application that may be launched; raises NotFound otherwise."""
@@ -86,22 +107,7 @@ def _values(seed: SeedApplication) -> dict[str, Any]:
         "size": seed.size,
         "needs_keys": list(seed.needs_keys),
         "source": asdict(source) if source else None,
+        "image": seed.image,
         "program": asdict(program) if program else None,
         "seed_digest": seed.digest(),
     }
-
-
-async def _view(work: Work, row: Application) -> ApplicationView:
-    times = await usual_of(work, row.id)
-    return ApplicationView(
-        id=row.id,
-        name=row.name,
-        category=row.category,
-        summary=row.summary,
-        icon=row.icon,
-        source=PythonSource.from_dict(row.source) if row.source else None,
-        program=Program.from_dict(row.program) if row.program else None,
-        size=row.size,
-        needs_keys=tuple(row.needs_keys),
-        usual_start_seconds=times.start_seconds,
-    )

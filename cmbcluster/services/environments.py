@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from cmbcluster.db.database import Database, Work
 from cmbcluster.db.failures import CommitUnknown, KeyTaken, retried
 from cmbcluster.db.models import Environment
 from cmbcluster.domain.actors import Actor, Scope
+from cmbcluster.domain.contents import source_dict
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, StopReason
 from cmbcluster.domain.naming import clean_name
 from cmbcluster.domain.orders import LaunchOrder
@@ -34,9 +35,10 @@ from cmbcluster.domain.uptime import extended
 from cmbcluster.domain.views import EnvironmentPage, EnvironmentSummary, EnvironmentView
 from cmbcluster.errors import Conflict, InvalidInput, NotFound
 from cmbcluster.services.catalogue import enabled_application
+from cmbcluster.services.contents import ImageRules, check_startable, made_of
 from cmbcluster.services.denials import records_denials
 from cmbcluster.services.launch_keys import check_key, keep_key, launched_before
-from cmbcluster.services.orders import fitting_size, made_of, new_row, size_of
+from cmbcluster.services.orders import fitting_size, new_row, size_of
 from cmbcluster.services.portraits import Frame, deadline_of, listed, portraits, summary
 from cmbcluster.services.rates import Limited, RateService
 from cmbcluster.services.records import note_activity, note_between
@@ -52,11 +54,14 @@ NOT_YOURS = ("There is no such environment, or it is not yours.", "Go to Home.")
 class EnvironmentService:
     """Launching, stopping, starting, extending, renaming, updating and deleting."""
 
-    def __init__(self, database: Database, bus: Bus, settings: Settings, rates: RateService) -> None:
+    def __init__(
+        self, database: Database, bus: Bus, settings: Settings, rates: RateService, images: ImageRules
+    ) -> None:
         self._database = database
         self._bus = bus
         self._settings = settings
         self._rates = rates
+        self._images = images
 
     # ---- reading ----
 
@@ -163,7 +168,7 @@ class EnvironmentService:
             if key and (before := await launched_before(work, owner_id, key, order, now)) is not None:
                 return before, await self._view(work, actor, before)
             application = await enabled_application(work, order.application_id)
-            source, program = made_of(application, order.custom, now.date())
+            source, program = made_of(application, order.custom, now.date(), self._images)
             await _check_name_free(work, owner_id, wanted.name)
             check_room(limits, *await work.environments.counts(owner_id), adds_kept=True)
             size = size or usual_size(limits, application.size)
@@ -185,7 +190,7 @@ class EnvironmentService:
             return (row, await self._view(work, actor, row)) if row is not None else None
 
     async def start(self, actor: Actor, environment_id: UUID, *, size: str = "") -> EnvironmentView:
-        """Ask to start again what is at rest, with the same packages; ``size`` may differ."""
+        """Ask to start again what is at rest, with the same packages or image; ``size`` may differ."""
         limits = LIMITS[actor.tier]
         await self._rates.check(actor, Limited.LAUNCH)
 
@@ -196,6 +201,7 @@ class EnvironmentService:
             if size:
                 chosen = size_of(size)
                 row.cpu_millis, row.memory_bytes = chosen.cpu_millis, chosen.memory_bytes
+            check_startable(row, self._images)
             check_size(limits, row.cpu_millis, row.memory_bytes)
             check_uptime(limits, row.uptime_seconds)
             check_room(limits, *await asked.work.environments.counts(row.owner_id), adds_kept=False)
@@ -260,16 +266,17 @@ class EnvironmentService:
             raise _name_taken(new) from clash
 
     async def update(self, actor: Actor, environment_id: UUID) -> EnvironmentView:
-        """Take the catalogue's present packages, in their newest versions, at the next start."""
+        """Take the catalogue's present content, in its newest version, at the next start."""
 
         async def change(asked: _Asked) -> bool:
             row = asked.row
             if row.phase not in AT_REST:
-                raise Conflict("It is not stopped.", "Stop it, then update its packages.")
+                raise Conflict("It is not stopped.", "Stop it, then update it.")
             application = await enabled_application(asked.work, row.application_id)
-            if application.source is not None and application.program is not None:
-                row.source, row.program = application.source, application.program
-            row.lock_digest = None
+            if application.program is not None:
+                source, program = made_of(application, None, asked.now.date(), self._images)
+                row.source, row.program = source_dict(source), asdict(program)
+            row.lock_digest = row.image = None
             return True
 
         return await self._change(actor, environment_id, "updated", change)

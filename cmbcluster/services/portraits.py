@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from cmbcluster.db.database import Work
 from cmbcluster.db.environments import ListedRow
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
+from cmbcluster.domain.contents import Source, source_of
+from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.lifecycle import LAUNCHING, Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.tiers import Limits
@@ -134,6 +136,7 @@ def _portrait(
         extends_to=extends_to,
         reason=_reason(row),
         source=_source(row, lock),
+        image=PinnedImage.from_dict(row.image) if row.image else None,
         program=Program.from_dict(row.program),
         lock_digest=row.lock_digest or "",
         lock_packages=lock.packages if lock else 0,
@@ -144,10 +147,10 @@ def _portrait(
     )
 
 
-def _source(row: Environment, lock: PackageLock | None) -> PythonSource:
+def _source(row: Environment, lock: PackageLock | None) -> Source:
     """The source, with the one Python it is locked to in place of the range it may have allowed."""
-    source = PythonSource.from_dict(row.source)
-    return replace(source, python=lock.python) if lock else source
+    source = source_of(row.source)
+    return replace(source, python=lock.python) if lock and isinstance(source, PythonSource) else source
 
 
 def _shown_phase(row: Environment | ListedRow) -> Phase:

@@ -36,6 +36,7 @@ class Limited(StrEnum):
     OPEN = "open"  # a session
     LAUNCH = "launch"  # a person
     MAKE_TOKEN = "make_token"  # noqa: S105 - a person
+    ENTER_ACCOUNT = "enter_account"  # a person
     API = "api"  # a person
     SHARE = "share"  # a person
 
@@ -48,6 +49,7 @@ _RATES: dict[Limited, str] = {
     Limited.OPEN: "60/minute",
     Limited.LAUNCH: "60/minute",
     Limited.MAKE_TOKEN: "20/hour",
+    Limited.ENTER_ACCOUNT: "60/hour",
     # Each try tells whether an address or a name has an account.
     Limited.SHARE: "30/hour",
 }

@@ -11,6 +11,7 @@ from typing import Any
 import reflex as rx
 
 from cmbcluster.domain.lifecycle import LAUNCHING
+from cmbcluster.domain.sources import PythonSource
 from cmbcluster.errors import InvalidInput, UserError
 from cmbcluster.web.access import signed_in
 from cmbcluster.web.arguments import environment_id, fields, text
@@ -59,10 +60,11 @@ class Acts(rx.State):
     @rx.event
     @signed_in
     async def update(self, raw_id: str) -> None:
-        """Take the newest packages at the next start."""
+        """Take the newest content at the next start."""
         async with telling(self) as shell:
             view = await parts().environments.update(await actor_of(self), environment_id(raw_id))
-            tell(shell, f"{view.name} takes the newest packages.", "They are resolved when it starts next.")
+            what = "packages" if isinstance(view.source, PythonSource) else "image"
+            tell(shell, f"{view.name} takes the newest {what}.", "It is resolved when it starts next.")
 
     @rx.event
     @signed_in

@@ -16,6 +16,7 @@ from typing import Any
 import reflex as rx
 
 from cmbcluster.domain.actors import Actor
+from cmbcluster.domain.images import ImageSource, check_image
 from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.naming import NAME_LIMIT, clean_name
 from cmbcluster.domain.orders import CustomOrder, LaunchOrder
@@ -28,7 +29,7 @@ from cmbcluster.domain.sources import (
 )
 from cmbcluster.domain.tiers import usual_uptime_seconds
 from cmbcluster.domain.views import ApplicationView, EnvironmentView, LimitsView
-from cmbcluster.errors import InvalidInput, NotFound, UserError
+from cmbcluster.errors import Conflict, InvalidInput, NotFound, UserError
 from cmbcluster.web.access import signed_in
 from cmbcluster.web.arguments import environment_id, fields, text, whole
 from cmbcluster.web.guard import actor_of
@@ -36,11 +37,16 @@ from cmbcluster.web.shell import tell, telling
 from cmbcluster.web.words import about_words, hours_words, icon_of, ordinal, size_words
 from cmbcluster.wiring import parts
 
-FIELDS = ("name", "size", "uptime", "requirements", "python", "as_of", "command", "port", "health_path", "form")
+FIELDS = (
+    "name", "size", "uptime", "image", "requirements", "python", "as_of", "command", "port", "health_path", "form"
+)  # fmt: skip
+OF_PACKAGES = ("name", "requirements", "python", "as_of", "command", "port", "health_path")
+OF_IMAGE = ("name", "image", "port", "health_path")
 PLACES = re.compile(r"\{(?:port|address)\}")
 NUMBER = re.compile(r"-\d{1,3}$")
 CHECKS: dict[str, Callable[[str], object]] = {
     "name": clean_name,
+    "image": check_image,
     "requirements": check_requirements,
     "python": check_wanted_python,
     "as_of": lambda value: check_as_of(value, datetime.now(UTC).date()),
@@ -78,6 +84,8 @@ class Beginnings:
     port: str = "8501"
     as_of: str = ""
     health_path: str = "/"
+    image: str = ""
+    is_image: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ class Offer:
     line: str = ""
     needs: str = ""
     own: bool = False
+    takes_image: bool = False
     suggestion: str = ""
     host: str = ""
     uptime: str = ""
@@ -131,8 +140,11 @@ class Launch(rx.State):
     async def check(self, name: str, value: str) -> None:
         """Check one field that was left, or that was wrong before."""
         name = text(name, 40)
-        if name in CHECKS:
-            self.errors = {**self.errors, name: problem_of(name, text(value))}
+        if name not in CHECKS:
+            return
+        # An image has a command of its own; whether one is needed is asked when the form is sent.
+        empty_command = name == "command" and not text(value).strip()
+        self.errors = {**self.errors, name: "" if empty_command else problem_of(name, text(value))}
 
     @rx.event
     @signed_in
@@ -158,8 +170,12 @@ class Launch(rx.State):
         self.busy = False
 
     def _wrong(self, given: dict[str, str]) -> dict[str, str]:
-        asked = CHECKS if self.offer.own else ("name",)
-        return {name: problem_of(name, given.get(name, "")) for name in asked}
+        if not self.offer.own:
+            return {"name": problem_of("name", given.get("name", ""))}
+        if not _is_image(given):
+            return {name: problem_of(name, given.get(name, "")) for name in OF_PACKAGES}
+        wrong = {name: problem_of(name, given.get(name, "")) for name in OF_IMAGE}
+        return wrong | ({"command": problem_of("command", given["command"])} if given.get("command") else {})
 
 
 def problem_of(name: str, value: str) -> str:
@@ -171,6 +187,10 @@ def problem_of(name: str, value: str) -> str:
     return ""
 
 
+def _is_image(given: dict[str, str]) -> bool:
+    return given.get("content") == "image"
+
+
 def _refusal(refused: UserError) -> dict[str, str]:
     """A refusal at its field, or above the form."""
     at = refused.field if isinstance(refused, InvalidInput) and refused.field in FIELDS else "form"
@@ -180,10 +200,13 @@ def _refusal(refused: UserError) -> dict[str, str]:
 def _order(offer: Offer, given: dict[str, str]) -> LaunchOrder:
     custom = None
     if offer.own:
+        # What was typed for the other choice is still in the form, and means nothing.
+        image = _is_image(given)
         custom = CustomOrder(
-            requirements=given.get("requirements", ""),
-            python=given.get("python", ""),
-            as_of=given.get("as_of", ""),
+            image=given.get("image", "") if image else "",
+            requirements="" if image else given.get("requirements", ""),
+            python="" if image else given.get("python", ""),
+            as_of="" if image else given.get("as_of", ""),
             command=given.get("command", ""),
             port=given.get("port", ""),
             health_path=given.get("health_path", "") or "/",
@@ -206,6 +229,8 @@ async def begin_launch(state: Launch, application_id: str, from_id: str = "") ->
     async with telling(state):
         actor, services = await actor_of(state), parts()
         view = await services.catalogue.application(actor, application_id)
+        if view.unavailable:
+            raise Conflict(f"{view.name} cannot be launched here.", view.unavailable)
         limits = await services.accounts.limits(actor)
         before = await _before(actor, view, from_id)
         base = _base_name(before.name if before else view.id)
@@ -225,8 +250,8 @@ async def begin_launch(state: Launch, application_id: str, from_id: str = "") ->
 
 
 async def _before(actor: Actor, view: ApplicationView, from_id: str) -> EnvironmentView | None:
-    """The environment to begin from, when it is the person's and made of their own packages."""
-    if not from_id or view.source is not None:
+    """The environment to begin from, when it is the person's and made of what they wrote themselves."""
+    if not from_id or view.program is not None:
         return None
     try:
         found = await parts().environments.get(actor, environment_id(from_id))
@@ -237,14 +262,11 @@ async def _before(actor: Actor, view: ApplicationView, from_id: str) -> Environm
 
 def _beginnings(before: EnvironmentView) -> Beginnings:
     """The fields as they were when ``before`` was launched."""
-    return Beginnings(
-        requirements="\n".join(before.source.requirements),
-        command=command_words(before.program.command),
-        python=before.source.python,
-        port=str(before.program.port),
-        as_of=before.source.as_of,
-        health_path=before.program.health_path,
-    )
+    source, program = before.source, before.program
+    either = Beginnings(command=command_words(program.command), port=str(program.port), health_path=program.health_path)
+    if isinstance(source, ImageSource):
+        return replace(either, image=source.reference, is_image=True)
+    return replace(either, requirements="\n".join(source.requirements), python=source.python, as_of=source.as_of)
 
 
 def command_words(command: tuple[str, ...]) -> str:
@@ -302,7 +324,8 @@ def _offer(view: ApplicationView, limits: LimitsView, suggestion: str, host: str
         icon=icon_of(view.icon),
         line=" · ".join(part for part in (view.category, takes) if part),
         needs=", ".join(view.needs_keys),
-        own=view.source is None,
+        own=view.program is None,
+        takes_image=view.takes_image,
         suggestion=suggestion,
         host=host,
         uptime=str(uptime),
@@ -314,5 +337,5 @@ def _offer(view: ApplicationView, limits: LimitsView, suggestion: str, host: str
 
 def _title(view: ApplicationView) -> str:
     """``Launch JupyterLab``; what is no name of a thing goes on in small letters."""
-    name = view.name if view.source is not None else view.name[:1].lower() + view.name[1:]
+    name = view.name if view.program is not None else view.name[:1].lower() + view.name[1:]
     return f"Launch {name}"

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from cmbcluster.domain.images import ImageSource
 from cmbcluster.domain.lifecycle import StopReason
+from cmbcluster.domain.sources import PythonSource
 from cmbcluster.domain.tiers import GIB, Size
 from cmbcluster.domain.views import EnvironmentView, LimitsView, ProtectionView, UsageView
 from cmbcluster.web.addresses import address
@@ -39,6 +41,8 @@ class About:
     address_words: str = ""
     digest: str = ""
     digest_words: str = ""
+    image: str = ""
+    image_size: str = ""
     packages: str = ""
     python: str = ""
     as_of: str = ""
@@ -98,7 +102,9 @@ class Protection:
 
 def about(view: EnvironmentView, limits: LimitsView, now: datetime) -> About:
     """The facts of one environment."""
-    source, most = view.source, limits.limits.workspace_bytes
+    most = limits.limits.workspace_bytes
+    packages = view.source if isinstance(view.source, PythonSource) else None
+    image = view.source if isinstance(view.source, ImageSource) else None
     used = view.workspace_bytes
     percent = min(100, round(100 * used / most)) if used is not None and most else 0
     took = (view.running_since - view.asked_at).total_seconds() if view.running_since else 0.0
@@ -107,11 +113,13 @@ def about(view: EnvironmentView, limits: LimitsView, now: datetime) -> About:
     return About(
         address=view.address,
         address_words=view.address.partition("://")[2],
-        digest=view.lock_digest,
-        digest_words=digest_words(view.lock_digest),
+        digest=view.image.digest if view.image else view.lock_digest,
+        digest_words=digest_words(view.image.digest if view.image else view.lock_digest),
+        image=image.reference if image else "",
+        image_size=view.image.size_words if view.image else "",
         packages=plural(view.lock_packages, "package") if view.lock_packages else "",
-        python=source.python,
-        as_of=source.as_of,
+        python=packages.python if packages else "",
+        as_of=packages.as_of if packages else "",
         command=" ".join(view.program.command),
         listens=f"port {view.program.port}, {view.program.health_path}",
         stops_after=hours_words(round(view.uptime_seconds / 60) * 60),
@@ -185,7 +193,7 @@ def _report(view: EnvironmentView) -> str:
     lines = [
         f"Environment {view.name} ({view.id}), run {view.generation}",
         f"Application {view.application_id}, {size_words(view.cpu_millis, view.memory_bytes)}",
-        f"Lock {view.lock_digest or 'none'}, Python {view.source.python}",
+        _made_of(view),
         f"Phase {view.phase.value} since {view.phase_since.isoformat(timespec='seconds')}",
     ]
     for stage in view.stages:
@@ -196,6 +204,12 @@ def _report(view: EnvironmentView) -> str:
     if reason is not None:
         lines += [f"Reason {reason.code.value}: {reason.what} {reason.then}", "", reason.log_tail]
     return "\n".join(lines)
+
+
+def _made_of(view: EnvironmentView) -> str:
+    if isinstance(view.source, ImageSource):
+        return f"Image {view.source.reference}, digest {view.image.digest if view.image else 'none'}"
+    return f"Lock {view.lock_digest or 'none'}, Python {view.source.python}"
 
 
 LEVELS: dict[str, tuple[str, str, str]] = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cmbcluster.catalogue.schema import load_seed, parse_application
+from cmbcluster.catalogue.schema import SeedApplication, load_seed, parse_application
 from cmbcluster.domain.sources import PythonSource
 from cmbcluster.errors import StartRefused
 
@@ -86,6 +88,9 @@ def test_keys_it_needs_come_before_optional_ones() -> None:
         ("keys", [{"name": "lower"}], "keys.0.name", "match"),
         ("keys", [{"name": "A_KEY"}, {"name": "A_KEY"}], "keys", "named twice"),
         ("source", ..., "the whole file", "belong together"),
+        ("image", "https://ghcr.io/team/app", "image", "without https://"),
+        ("image", "Team/App", "image", "capital letters"),
+        ("image", "ghcr.io/team/app", "the whole file", "nothing of ours"),
         ("source.requirements", [], "source.requirements", "no package"),
         ("source.requirements", "healpy", "source.requirements", "list of texts"),
         ("source.requirements", ["-r other.txt"], "source.requirements", "an option"),
@@ -119,6 +124,35 @@ def test_a_wrong_field_is_named_with_its_file(path: str, value: object, field: s
     first = str(refused.value)
     assert first.startswith(f"sky-viewer.yaml, {field}: ")
     assert says in first
+
+
+def test_an_image_alone_needs_no_command() -> None:
+    data = yaml.safe_load(GOOD)
+    del data["source"]
+    data |= {"image": "team/app", "program": {"command": [], "port": 8888}}
+    application = parse_application(yaml.safe_dump(data), "sky-viewer.yaml")
+    assert application.image == "docker.io/team/app:latest"
+    assert application.python_source() is None
+    program = application.as_program()
+    assert program is not None
+    assert (program.command, program.port) == ((), 8888)
+
+
+def test_an_image_beside_packages_shares_their_command_and_changes_the_digest() -> None:
+    data = yaml.safe_load(GOOD)
+    data["program"]["command"] = ["run", "{port}"]
+    without = parse_application(yaml.safe_dump(data), "sky-viewer.yaml")
+    beside = parse_application(yaml.safe_dump(data | {"image": "ghcr.io/team/app:1"}), "sky-viewer.yaml")
+    assert beside.python_source() == without.python_source()
+    assert beside.digest() != without.digest()
+    assert without.digest() == _digest_without_image(without)
+
+
+def _digest_without_image(application: SeedApplication) -> str:
+    """As it was computed before there were images."""
+    said = application.model_dump(mode="json")
+    del said["image"], said["source"]["from_source"]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def test_every_fault_of_a_file_is_told_at_once() -> None:

@@ -182,6 +182,19 @@ def test_it_asks_again_when_the_platform_restarts(platform_url: str, monkeypatch
         there.ask("POST", "/environments/planck/extend")
 
 
+def test_an_image_is_ordered_in_place_of_packages(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"command": "", "python": "", "port": 8888, "as_of": "", "health_path": "/"}
+    assert acts.custom_order(None, image="ghcr.io/team/app", **more) == {
+        "image": "ghcr.io/team/app",
+        "command": "",
+        "port": 8888,
+        "health_path": "/",
+    }
+    with pytest.raises(ClientRefused, match="--image or --requirements") as refused:
+        acts.custom_order(tmp_path / "packages.txt", image="ghcr.io/team/app", **more)
+    assert refused.value.exit_code == Exit.USAGE
+
+
 def test_a_launch_is_asked_for_again_with_the_same_key(platform_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     keep_account(Account(platform_url, TOKEN))

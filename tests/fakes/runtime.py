@@ -89,6 +89,8 @@ class FakeRuntime:
     _listeners: set[asyncio.Queue[Observation]] = field(default_factory=set)
     _next_port: int = 40000
 
+    runs_images: bool = True
+
     async def open(self) -> None:
         """Nothing to adopt: the runs are in this object."""
 
@@ -104,7 +106,7 @@ class FakeRuntime:
             behaviour = self.behaviours.get(ref.slug, self.behaviour)
             self._next_port += 1
             run = _Run(spec=spec, behaviour=behaviour, port=self._next_port, asked_at=self.now())
-            run.lines.append((run.asked_at, f"starting {spec.program.command[0]}"))
+            run.lines.append((run.asked_at, f"starting {next(iter(spec.program.command), 'the image')}"))
             self._runs[ref.slug, ref.generation] = run
             self.workspaces.setdefault(ref.slug, 4096)
             self.starts.append(spec)

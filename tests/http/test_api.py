@@ -175,6 +175,52 @@ async def test_refusals_have_the_sentences_of_the_pages(site: Site) -> None:
     assert (await site.client.post(path, json={"name": "x" * 70_000}, headers=headers)).status_code == 413
 
 
+async def test_an_image_is_launched_and_shown(site: Site) -> None:
+    headers, path = await site.token(), f"{BASE}/environments"
+    own = {"application": "custom", "name": "own", "custom": {"image": "ghcr.io/team/app", "port": 8888}}
+    made = (await site.client.post(path, json=own, headers=headers)).json()
+    assert (made["image"], made["image_digest"], made["image_bytes"]) == ("ghcr.io/team/app:latest", "", 0)
+    assert (made["requirements"], made["python"], made["command"], made["lock_digest"]) == ([], "", [], "")
+    await site.platform.settle()
+    found = (await site.client.get(f"{path}/own", headers=headers)).json()
+    assert found["phase"] == "running"
+    assert found["image_digest"].startswith("sha256:")
+    assert found["image_bytes"] == 1200 * 1024**2
+    for change, at in (({"image": "Team/App"}, "custom.image"), ({"requirements": "numpy"}, "custom.image")):
+        wrong = own | {"name": "other", "custom": own["custom"] | change}  # type: ignore[operator]
+        refused = await site.client.post(path, json=wrong, headers=headers)
+        assert (refused.status_code, refused.json()["field"]) == (422, at)
+    applications = (await site.client.get(f"{BASE}/applications", headers=headers)).json()["items"]
+    assert {row["id"]: (row["custom"], row["takes_image"], row["unavailable"]) for row in applications} == {
+        "custom": (True, True, ""),
+        "tiny": (False, False, ""),
+    }
+
+
+async def test_the_page_of_settings_enters_an_account_whose_secret_comes_back_nowhere(site: Site) -> None:
+    asked = {"registry": "ghcr.io", "username": "ada-l", "secret": "the-secret-word"}
+    # A token of a script enters nothing.
+    assert (await site.client.post("/api/registries", json=asked, headers=await site.token())).status_code == 403
+    await site.sign_in()
+    ours = {"Origin": HOME, "Sec-Fetch-Site": "same-origin"}
+    made = await site.client.post("/api/registries", json=asked, headers=ours)
+    assert (made.status_code, made.json()) == (201, {"registry": "ghcr.io", "username": "ada-l"})
+    for change, at in (
+        ({"registry": "elsewhere.example.org"}, "registry"),
+        ({"username": ""}, "username"),
+        ({"secret": ["the-secret-word"]}, "secret"),
+        ({"secret": None}, "secret"),
+    ):
+        refused = await site.client.post("/api/registries", json=asked | change, headers=ours)
+        assert (refused.status_code, refused.json()["field"]) == (422, at)
+        assert "the-secret-word" not in refused.text
+    for content in (b"{", b"[]", b"x" * 20_000, b"[" * 10_000):
+        assert (await site.client.post("/api/registries", content=content, headers=ours)).status_code == 422
+    elsewhere = {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"}
+    assert (await site.client.post("/api/registries", json=asked, headers=elsewhere)).status_code == 403
+    assert "the-secret-word" not in await digest(site)
+
+
 async def test_a_body_without_a_length_is_limited_too(site: Site) -> None:
     async def endless() -> Any:
         for _ in range(1000):

@@ -48,6 +48,7 @@ class Things:
     guest_id: UUID = UUID(int=7)
     names: tuple[str, ...] = ()
     email: str = ""
+    account_id: UUID = UUID(int=0)
 
     def marks(self) -> tuple[str, ...]:
         """Texts that nobody else may ever be shown."""
@@ -149,7 +150,17 @@ async def _settle_in(world: World, who: str, name: str, role: Role) -> None:
     codes = [(await access.mint(actor, running.id)).partition("code=")[2] for _ in range(2)]
     world.codes[who] = codes[0]
     world.gate_cookies[who] = await access.redeem(f"{running.slug}.localhost", codes[1])
-    names = (running.name, at_rest.name, running.slug, at_rest.slug, email, name, f"script-of-{who}")
+    names = (
+        running.name,
+        at_rest.name,
+        running.slug,
+        at_rest.slug,
+        email,
+        name,
+        f"script-of-{who}",
+        f"at-registry-{who}",
+    )
+    account = await platform.parts.registries.enter(actor, "ghcr.io", f"at-registry-{who}", "a-secret-word")
     world.things[who] = Things(
         actor.person(),
         other.session_id,
@@ -159,4 +170,5 @@ async def _settle_in(world: World, who: str, name: str, role: Role) -> None:
         slug=running.slug,
         names=names,
         email=email,
+        account_id=account.id,
     )

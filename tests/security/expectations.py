@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from cmbcluster.domain.actors import Actor, Role, Scope, Tier
+from cmbcluster.domain.images import check_image
 from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.services.rates import Limited
 from cmbcluster.wiring import Parts
@@ -106,6 +107,13 @@ LINES: dict[str, Line] = {
     "api_tokens.make": Line(PERSONAL, lambda p, a, t: p.api_tokens.make(a, "another", ["read"], 30)),
     "api_tokens.mine": Line(PERSONAL, lambda p, a, t: p.api_tokens.mine(a)),
     "api_tokens.revoke": Line(OWNED, lambda p, a, t: p.api_tokens.revoke(a, t.token_id), True),
+    "registries.enter": Line(PERSONAL, lambda p, a, t: p.registries.enter(a, "quay.io", "x", "y")),
+    "registries.mine": Line(PERSONAL, lambda p, a, t: p.registries.mine(a)),
+    "registries.remove": Line(OWNED, lambda p, a, t: p.registries.remove(a, t.account_id), True),
+    "registries.credentials_for": Line(
+        PLATFORM, lambda p, a, t: p.registries.credentials_for(a, t.user_id, check_image("ghcr.io/team/app"))
+    ),
+    "registries.seal_anew": Line(PLATFORM, lambda p, a, t: p.registries.seal_anew(a)),
     "catalogue.applications": Line(PERSONAL, lambda p, a, t: p.catalogue.applications(a)),
     "catalogue.categories": Line(PERSONAL, lambda p, a, t: p.catalogue.categories(a)),
     "catalogue.application": Line(SHARED, lambda p, a, t: p.catalogue.application(a, _application(t))),
@@ -174,4 +182,5 @@ NEVER_WAS = Things(
     UUID("00000000-0000-7000-8000-000000000005"),
     slug="never-was-abc123",
     email="nobody@example.org",
+    account_id=UUID("00000000-0000-7000-8000-000000000006"),
 )

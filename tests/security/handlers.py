@@ -43,6 +43,9 @@ OURS: dict[str, dict[str, str]] = {
     "sharing_state.share": {"form": FORM},
     "sharing_state.withdraw": {"raw_id": OTHER},
     "shell.seen": {},
+    "registries_state.ask_remove": {"raw_id": OTHER},
+    "registries_state.close_remove": {"is_open": FLAG},
+    "registries_state.remove": {"_form": FORM},
     "tokens_state.ask_revoke": {"raw_id": TOKEN},
     "tokens_state.close_revoke": {"is_open": FLAG},
     "tokens_state.revoke": {"_form": FORM},
@@ -78,7 +81,9 @@ HOSTILE: tuple[Any, ...] = (
     "../../etc/passwd",
     "' or 1=1 --",
 )
-FORM_FIELDS = ("name", "size", "uptime", "requirements", "python", "command", "port", "workspace", "typed_name")
+FORM_FIELDS = (
+    "name", "size", "uptime", "content", "requirements", "image", "python", "command", "port", "workspace", "typed_name"
+)  # fmt: skip
 
 
 def ending(registered: str) -> str:

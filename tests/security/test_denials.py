@@ -64,7 +64,7 @@ CHANGES = (
     "accounts.rename", "accounts.set_role", "accounts.set_tier", "accounts.disable", "sessions.end",
     "sessions.sign_out", "sessions.end_others", "api_tokens.make", "api_tokens.revoke", "environments.launch",
     "environments.start", "environments.stop", "environments.extend", "environments.rename", "environments.update",
-    "environments.delete", "access.mint", "shares.share", "shares.withdraw",
+    "environments.delete", "registries.enter", "registries.remove", "access.mint", "shares.share", "shares.withdraw",
 )  # fmt: skip
 # They change only what is no act: what was read, and how long somebody was there.
 NO_ACTS = ("notices.mark_read", "sessions.stay", "environments.page")

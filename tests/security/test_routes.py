@@ -48,6 +48,7 @@ ROUTES: dict[tuple[str, str], Asked] = {
     ("/api/environments/{environment_id:uuid}/log", "GET"): Asked(SESSION, owned=True),
     ("/api/environments/{environment_id:uuid}/log/download", "GET"): Asked(SESSION, owned=True),
     ("/api/tokens", "POST"): Asked(SESSION, more={"json": {"name": "x", "scopes": ["read"], "days": 7}}),
+    ("/api/registries", "POST"): Asked(SESSION, more={"json": {"registry": "ghcr.io", "username": "x", "secret": "y"}}),
     ("/api/activity.csv", "GET"): Asked(SESSION),
     ("/api/{path:path}", "GET"): Asked(PUBLIC),
     ("/auth/{path:path}", "GET"): Asked(PUBLIC),

@@ -20,7 +20,8 @@ ACTS = "reflex___state____state.cmbcluster___web___acts____acts"
 REST_SECONDS = 30.0
 # What a person has is in these, by the column that says whose it is.
 THEIRS = {"users": "id", "environments": "owner_id", "sessions": "user_id", "activity": "owner_id",
-          "notices": "user_id", "api_tokens": "user_id", "identities": "user_id"}  # fmt: skip
+          "notices": "user_id", "registry_accounts": "user_id",
+          "api_tokens": "user_id", "identities": "user_id"}  # fmt: skip
 ARRIVING = ("last_seen_at", "serial", "serial_seen", "serial_made_at", "last_used_at")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from cmbcluster.domain.actors import ANONYMOUS, Actor
 from cmbcluster.errors import TooManyRequests
 from cmbcluster.services.rates import Limited, RateService

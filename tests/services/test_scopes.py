@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from cmbcluster.domain.actors import ANONYMOUS, SYSTEM, Actor, Role, Scope, Tier
+from cmbcluster.domain.images import check_image
 from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.errors import Forbidden, NotSignedIn, UserError
 from cmbcluster.services.sign_ins import Attempt
@@ -73,6 +74,13 @@ RULES: dict[str, Rule] = {
     "api_tokens.make": Rule(SESSION, lambda s, a: s.make(a, "x", ["read"], 7)),
     "api_tokens.mine": Rule(SESSION, lambda s, a: s.mine(a)),
     "api_tokens.revoke": Rule(SESSION, lambda s, a: s.revoke(a, ID)),
+    "registries.enter": Rule(SESSION, lambda s, a: s.enter(a, "ghcr.io", "x", "y")),
+    "registries.mine": Rule(SESSION, lambda s, a: s.mine(a)),
+    "registries.remove": Rule(SESSION, lambda s, a: s.remove(a, ID)),
+    "registries.credentials_for": Rule(
+        SESSION, lambda s, a: s.credentials_for(a, ID, check_image("python")), system=True
+    ),
+    "registries.seal_anew": Rule(SESSION, lambda s, a: s.seal_anew(a), system=True),
     "catalogue.applications": Rule(READ, lambda s, a: s.applications(a)),
     "catalogue.categories": Rule(READ, lambda s, a: s.categories(a)),
     "catalogue.application": Rule(READ, lambda s, a: s.application(a, "tiny")),

@@ -42,6 +42,8 @@ SHOTS = (
     Shot("catalogue", "/catalogue"),
     Shot("catalogue-launch", "/catalogue?launch=denario"),
     Shot("catalogue-custom", "/catalogue?launch=custom"),
+    Shot("catalogue-image", f"/catalogue?launch=custom&from={key('map-server')}", person="mira"),
+    Shot("catalogue-unavailable", "/catalogue?q=sky", person="mira"),
     Shot("environments", "/environments"),
     Shot("environments-none", "/environments", person="ada"),
     Shot("environment-launching", environment("act-dr6-lensing")),
@@ -50,6 +52,8 @@ SHOTS = (
     Shot("environment-failed", environment("desi-dr2-bao-chains")),
     Shot("environment-stopped", environment("spt3g-foregrounds")),
     Shot("environment-unknown", environment("so-lat-maps")),
+    Shot("environment-image", environment("map-server"), person="mira"),
+    Shot("environment-image-settings", environment("map-server") + "?tab=settings", person="mira"),
     Shot("environment-logs", environment("planck-lowl-anomalies") + "?tab=logs"),
     Shot(
         "environment-logs-search",
@@ -64,6 +68,8 @@ SHOTS = (
     Shot("settings-appearance", "/settings?tab=appearance"),
     Shot("settings-tokens", "/settings?tab=tokens"),
     Shot("settings-tokens-none", "/settings?tab=tokens", person="ravi"),
+    Shot("settings-registries", "/settings?tab=registries", person="mira"),
+    Shot("settings-registries-none", "/settings?tab=registries", person="ada"),
     Shot("api", "/api/v1/docs", person=""),
     Shot("settings-sessions", "/settings?tab=sessions"),
 )

@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.bus.port import Ring
 from cmbcluster.domain.actors import Actor, ActorKind, Role, Scope, Tier
+from cmbcluster.domain.images import ImageSource, PinnedImage, check_allowed, check_image
 from cmbcluster.domain.interpreters import check_wanted_python
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, Stage, StopReason
 from cmbcluster.domain.naming import clean_name
@@ -37,6 +38,7 @@ from cmbcluster.domain.views import (
     PersonView,
     ProtectionView,
     ReasonView,
+    RegistryAccountView,
     SessionView,
     SharedView,
     StageView,
@@ -131,10 +133,21 @@ def application(row: tuple[Any, ...]) -> ApplicationView:
     own = row[0] == "custom"
     program = None if own else Program(("python", "-m", row[0]), 8501, "/_stcore/health")
     made_of = None if own else source(row[0], as_of="2025-11-15" if "OPENAI_API_KEY" in row[6] else "")
-    return ApplicationView(row[0], row[1], row[2], row[7], row[3], made_of, program, row[4], row[6], row[5])
+    return ApplicationView(
+        row[0], row[1], row[2], row[7], row[3], made_of, None, program, row[4], row[6], row[5], takes_image=own
+    )
 
 
 CATALOGUE = tuple(application(row) for row in APPLICATIONS)
+ELSEWHERE = replace(
+    CATALOGUE[3],
+    id="sky-server",
+    name="Sky server",
+    summary="A tile server for maps of the whole sky, as the observatory publishes it.",
+    source=None,
+    image=ImageSource("docker.io/observatory/sky-server:2.1"),
+    unavailable="It is a container image. This platform runs Python packages, not container images.",
+)
 
 
 def stage(
@@ -194,6 +207,7 @@ def environment(name: str, app: str, phase: Phase, now: datetime, **more: Any) -
         "extends_to": deadline + timedelta(hours=6) if deadline and phase is Phase.RUNNING else None,
         "reason": None,
         "source": about.source or source("streamlit", "healpy>=1.16"),
+        "image": None,
         "program": about.program or Program(("streamlit", "run", "app.py"), 8501, "/_stcore/health"),
         "lock_digest": DIGEST,
         "lock_packages": 118,
@@ -292,6 +306,32 @@ def own_failed(now: datetime) -> EnvironmentView:
     )
 
 
+def of_an_image(now: datetime) -> EnvironmentView:
+    """Somebody's own application as a container image."""
+    asked = now - timedelta(minutes=26)
+    pinned = PinnedImage("ghcr.io/cmb-group/map-server", DIGEST, 1_240_000_000)
+    stages = (
+        stage(Stage.QUEUED, asked, 0.3, 0.4),
+        stage(Stage.RESOLVING, asked + timedelta(seconds=0.3), 0.8, detail="2.4 → sha256:9c1e4b7a5d2f, 1.2 GB"),
+        stage(Stage.STARTING, asked + timedelta(seconds=1.1), 24.0),
+        stage(Stage.PORT, asked + timedelta(seconds=25.1), 2.2),
+    )
+    return environment(
+        "map-server",
+        "custom",
+        Phase.RUNNING,
+        now,
+        asked_at=asked,
+        running_since=asked + timedelta(seconds=27.3),
+        source=ImageSource("ghcr.io/cmb-group/map-server:2.4"),
+        image=pinned,
+        program=Program((), 8888, "/healthz"),
+        lock_digest="",
+        lock_packages=0,
+        stages=stages,
+    )
+
+
 def elenas(now: datetime, ending: bool) -> list[EnvironmentView]:
     """One environment for every phase; ``ending``: one of them in its last minutes."""
     asked = StopReason.ASKED
@@ -380,6 +420,7 @@ class Account:
     notices: list[NoticeView] = field(default_factory=list)
     tokens: list[TokenView] = field(default_factory=list)
     guests: list[tuple[UUID, GuestView]] = field(default_factory=list)
+    registries: list[RegistryAccountView] = field(default_factory=list)
 
 
 class Platform:
@@ -387,6 +428,7 @@ class Platform:
 
     def __init__(self, *, ending: bool = False) -> None:
         self.bus = MemoryBus()
+        self.ordered: LaunchOrder | None = None
         self.now = datetime.now(UTC)
         self.accounts_by_token: dict[str, Account] = {}
         for person in PEOPLE:
@@ -403,6 +445,13 @@ class Platform:
         guest = GuestView(key("ravi"), "Ravi Nair", self.now - timedelta(days=1))
         elena.guests = [(key("planck-lowl-anomalies"), guest)]
         self.accounts_by_token["ravi"].environments = [own_failed(self.now)]
+        mira = Actor(ActorKind.PERSON, key("mira"), "Mira Oduya", Role.USER, Tier.PREMIUM, key("mira session"))
+        self.accounts_by_token["mira"] = Account(mira, "mira@example.org", [of_an_image(self.now)])
+        since = self.now - timedelta(days=20)
+        self.accounts_by_token["mira"].registries = [
+            RegistryAccountView(key("r1"), "docker.io", "mira", since),
+            RegistryAccountView(key("r2"), "ghcr.io", "mira-at-the-cmb-group", since),
+        ]
 
     def _remember(self, account: Account) -> None:
         rows = (
@@ -547,10 +596,31 @@ class Platform:
         account.tokens = [view for view in account.tokens if view.id != token_id]
         await self.ring(actor)
 
+    # ---- registries ----
+
+    async def registries(self, actor: Actor) -> tuple[RegistryAccountView, ...]:
+        return tuple(self.account(actor).registries)
+
+    async def enter_account(self, actor: Actor, registry: str, username: str, secret: str) -> RegistryAccountView:
+        if not username.strip():
+            raise InvalidInput("username", "There is no user name.", "Type the one you sign in there with.")
+        view = RegistryAccountView(key(f"registry {registry}"), registry, username.strip(), datetime.now(UTC))
+        account = self.account(actor)
+        account.registries = [*(each for each in account.registries if each.registry != registry), view]
+        await self.ring(actor)
+        return view
+
+    async def remove_account(self, actor: Actor, account_id: UUID) -> None:
+        account = self.account(actor)
+        account.registries = [view for view in account.registries if view.id != account_id]
+        await self.ring(actor)
+
     # ---- catalogue ----
 
     async def applications(self, actor: Actor, *, search: str = "", category: str = "") -> tuple[ApplicationView, ...]:
-        found = (a for a in CATALOGUE if search.lower() in f"{a.name} {a.summary}".lower())
+        # Mira's platform has an entry that it cannot run.
+        here = (*CATALOGUE, ELSEWHERE) if actor.user_id == key("mira") else CATALOGUE
+        found = (a for a in here if search.lower() in f"{a.name} {a.summary}".lower())
         return tuple(a for a in found if category in ("", a.category))
 
     async def categories(self, actor: Actor) -> tuple[str, ...]:
@@ -592,6 +662,7 @@ class Platform:
         return EnvironmentPage(tuple(rows[offset : offset + limit]), len(rows), offset)
 
     async def launch(self, actor: Actor, order: LaunchOrder) -> EnvironmentView:
+        self.ordered = order
         name, now = clean_name(order.name), datetime.now(UTC)
         limits = await self.limits(actor)
         if limits.running >= limits.limits.running_at_once:
@@ -599,9 +670,12 @@ class Platform:
                 f"You have {limits.running} of {limits.limits.running_at_once} running.", "Stop one, then launch this."
             )
         if order.custom is not None:
-            check_requirements(order.custom.requirements)
-            check_wanted_python(order.custom.python)
-            check_command(order.custom.command)
+            if order.custom.image:
+                check_allowed(check_image(order.custom.image), ("docker.io", "ghcr.io"))
+            else:
+                check_requirements(order.custom.requirements)
+                check_wanted_python(order.custom.python)
+                check_command(order.custom.command)
             check_port(order.custom.port)
         stages = (stage(Stage.QUEUED, now, None),)
         view = environment(
@@ -753,6 +827,8 @@ class Platform:
                 stay=self.stay,
             ),
             sign_ins=s(providers=tuple, identities=self.identities),
+            runtime=s(runs_images=True),
+            registries=s(mine=self.registries, enter=self.enter_account, remove=self.remove_account),
             api_tokens=s(mine=self.tokens, make=self.make_token, revoke=self.revoke_token),
             catalogue=s(applications=self.applications, categories=self.categories, application=self.application),
             environments=s(

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from cmbcluster.domain.lifecycle import Phase
+from cmbcluster.domain.orders import CustomOrder
 from cmbcluster.domain.sources import check_command
 from cmbcluster.errors import NotFound, RuntimeUnavailable
 from cmbcluster.web.acts import Acts
 from cmbcluster.web.addresses import address, pager
 from cmbcluster.web.arguments import environment_id, fields, text, whole
 from cmbcluster.web.guard import actor_of
-from cmbcluster.web.launch import FIELDS, Beginnings, Launch, command_words, problem_of
+from cmbcluster.web.launch import FIELDS, OF_PACKAGES, Beginnings, Launch, command_words, problem_of
 from cmbcluster.web.live import base_facts
 from cmbcluster.web.pages.catalogue import CataloguePage, CatalogueState
 from cmbcluster.web.pages.environment import DetailPage, DetailState
@@ -201,7 +202,59 @@ async def test_ones_own_application_is_launched_again_from_what_was_written(tab:
     assert (begin.python, begin.port, begin.as_of) == (">=3.11,<3.14", "8600", "2026-03-01")
     assert begin.health_path == "/_stcore/health"
     assert [size.id for size in launch.sizes if size.usual] == ["small"]
-    assert not any(problem_of(name, value) for name, value in vars(begin).items())
+    assert not begin.is_image
+    assert not any(problem_of(name, getattr(begin, name)) for name in OF_PACKAGES if name != "name")
+
+
+IMAGE_FORM = {
+    "name": "mine", "content": "image", "image": "ghcr.io/team/app:1", "command": "", "port": "8888", "size": "small",
+    "health_path": "/", "uptime": "3600", "requirements": "what was typed before", "python": "3.12", "as_of": "",
+}  # fmt: skip
+
+
+async def ordered(launch: Launch, form: dict[str, str]) -> list[Any]:
+    """Send the form; what the handler asks the browser to do."""
+    return [step async for step in Launch.event_handlers["order"].fn(launch, form) if step is not None]
+
+
+async def test_an_image_is_begun_from_and_ordered_without_the_other_fields(tab: Any, stage: Platform) -> None:
+    launch = await opened_from(tab, "mira", "custom", str(key("map-server")))
+    begin = launch.beginnings
+    assert launch.offer.takes_image
+    assert (begin.is_image, begin.image) == (True, "ghcr.io/cmb-group/map-server:2.4")
+    assert (begin.command, begin.port, begin.health_path) == ("", "8888", "/healthz")
+    assert len(await ordered(launch, IMAGE_FORM)) == 1
+    assert not launch.is_open
+    assert stage.ordered is not None
+    assert stage.ordered.custom == CustomOrder("", "", "", "", "8888", "/", "ghcr.io/team/app:1")
+
+
+@pytest.mark.parametrize(
+    ("change", "at"),
+    [
+        ({"image": ""}, "image"),
+        ({"image": "https://ghcr.io/x"}, "image"),
+        ({"image": "elsewhere.example.org/x"}, "image"),
+        ({"command": "a | b"}, "command"),
+        ({"port": "1"}, "port"),
+        ({"health_path": "x"}, "health_path"),
+        ({"content": "packages", "command": "x {port}", "requirements": ""}, "requirements"),
+        ({"content": "packages", "requirements": "numpy"}, "command"),
+    ],
+)
+async def test_what_is_wrong_with_an_image_is_said_at_its_field(tab: Any, change: dict[str, str], at: str) -> None:
+    launch = await opened_from(tab, "mira", "custom", "")
+    assert await ordered(launch, IMAGE_FORM | change) == []
+    assert [name for name, said in launch.errors.items() if said] == [at]
+    assert launch.is_open
+
+
+async def test_what_cannot_run_here_is_shown_with_the_reason_and_not_begun(tab: Any) -> None:
+    root = tab("mira", "/catalogue?launch=sky-server")
+    catalogue = await shown(CataloguePage("sky", "", "sky-server"), await root.get_state(CatalogueState), root)
+    reasons = {card.id: card.unavailable for card in catalogue.cards}
+    assert reasons["sky-server"].startswith("It is a container image.")
+    assert not (await root.get_state(Launch)).is_open
 
 
 async def test_a_taken_name_gets_the_next_number(tab: Any, stage: Platform) -> None:

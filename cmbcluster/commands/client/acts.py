@@ -214,9 +214,13 @@ def application_ids(beginning: str) -> list[str]:
 
 
 def custom_order(
-    requirements: Path | None, command: str, python: str, port: int, as_of: str, health_path: str
+    requirements: Path | None, *, image: str, command: str, python: str, port: int, as_of: str, health_path: str
 ) -> dict[str, Any] | None:
     """What to run, for one's own application; None when nothing of it was given."""
+    if requirements is not None and image:
+        raise ClientRefused(Exit.USAGE, "An image has its packages in it.", "Give --image or --requirements.")
+    if image:
+        return {"image": image, "command": command, "port": port, "health_path": health_path}
     if requirements is None and not command:
         return None
     text = ""

@@ -94,8 +94,7 @@ def environment(row: dict[str, Any]) -> None:
         ("Application", _cell(row["application"])),
         ("Address", _cell(row["address"])),
         ("Size", size(row)),
-        ("Packages", _cell(", ".join(row["requirements"]))),
-        ("Python", _cell(row["python"])),
+        *_content(row),
         ("Made", moment(row["created_at"])),
         ("Id", _cell(row["id"])),
     ]
@@ -104,6 +103,14 @@ def environment(row: dict[str, Any]) -> None:
     for name, value in facts:
         grid.add_row(f"[dim]{name}[/dim]", value)
     console().print(grid)
+
+
+def _content(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """What it is made of: an image, or packages."""
+    if not row["image"]:
+        return [("Packages", _cell(", ".join(row["requirements"]))), ("Python", _cell(row["python"]))]
+    size_words = f", {row['image_bytes'] / 1e6:.0f} MB" if row["image_bytes"] else ""
+    return [("Image", _cell(row["image"])), ("Digest", _cell(f"{row['image_digest'] or '–'}{size_words}"))]
 
 
 def phase(row: dict[str, Any]) -> str:

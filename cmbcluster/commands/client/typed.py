@@ -57,6 +57,7 @@ def launch(
     size: Annotated[str, typer.Option(help="small, medium, large or largest.")] = "",
     hours: Annotated[float | None, typer.Option(min=0.01, help="How long it runs.")] = None,
     requirements: Annotated[Path | None, typer.Option(help="File of packages.", rich_help_panel=_OWN)] = None,
+    image: Annotated[str, typer.Option(help="Container image, in place of packages.", rich_help_panel=_OWN)] = "",
     command: Annotated[str, typer.Option(help="How it is started, with {port}.", rich_help_panel=_OWN)] = "",
     python: Annotated[str, typer.Option(help="Python version.", rich_help_panel=_OWN)] = "",
     port: Annotated[int, typer.Option(help="Port it listens on.", rich_help_panel=_OWN)] = 8501,
@@ -69,7 +70,9 @@ def launch(
     """Launch an application and wait until it runs."""
     from cmbcluster.commands.client import acts
 
-    custom = acts.custom_order(requirements, command, python, port, as_of, health_path)
+    custom = acts.custom_order(
+        requirements, image=image, command=command, python=python, port=port, as_of=as_of, health_path=health_path
+    )
     acts.launch(
         application, name=name, size=size, hours=hours, custom=custom, wait=wait, open_it=open_it, as_json=as_json
     )

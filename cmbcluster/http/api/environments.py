@@ -21,7 +21,7 @@ from cmbcluster.wiring import parts
 PHASES = Literal["", "running", "launching", "stopped", "failed"]
 # The fields of the pages' forms, by the names that scripts know them under.
 _FIELDS = {"uptime": "uptime_seconds", "typed_name": "confirm"}
-_CUSTOM_FIELDS = ("requirements", "python", "as_of", "command", "port", "health_path")
+_CUSTOM_FIELDS = ("image", "requirements", "python", "as_of", "command", "port", "health_path")
 _NAMES = _FIELDS | {name: f"custom.{name}" for name in _CUSTOM_FIELDS}
 
 
@@ -78,6 +78,7 @@ def _order(body: shapes.Launch) -> LaunchOrder:
             command=custom.command,
             port=str(custom.port),
             health_path=custom.health_path,
+            image=custom.image,
         ),
     )
 

@@ -13,7 +13,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from cmbcluster.domain.actors import Actor, Role, Scope, Tier
+from cmbcluster.domain.images import ImageSource
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason
+from cmbcluster.domain.sources import PythonSource
 from cmbcluster.domain.views import (
     ActivityView,
     ApplicationView,
@@ -56,7 +58,10 @@ class Me:
 
 @dataclass(frozen=True)
 class Application:
-    """What can be launched. `custom` true: the launch says what to run."""
+    """What can be launched. `custom` true: the launch says what to run; `takes_image`: a container image will do.
+
+    `unavailable` says why it cannot be launched here; it is empty where it can.
+    """
 
     id: str
     name: str
@@ -65,6 +70,9 @@ class Application:
     size: str
     custom: bool
     requirements: list[str]
+    image: str
+    takes_image: bool
+    unavailable: str
     needs_keys: list[str]
     usual_start_seconds: float | None
 
@@ -118,7 +126,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class EnvironmentDetail(Environment):
-    """An environment with all that is known of it."""
+    """An environment with all that is known of it. One made of an image has no packages, and the other way round."""
 
     asked_at: datetime
     last_seen_at: datetime | None
@@ -128,6 +136,9 @@ class EnvironmentDetail(Environment):
     command: list[str]
     lock_digest: str
     lock_packages: int
+    image: str
+    image_digest: str
+    image_bytes: int
     stages: list[StageShape]
 
 
@@ -208,12 +219,16 @@ class Strict(BaseModel):
 
 
 class Custom(Strict):
-    """What to run when the application is your own. The fields are those of the form."""
+    """What to run when the application is your own: packages, or an image. The fields are those of the form."""
 
-    requirements: str = Field(description="Packages, one a line.")
+    image: str = Field("", description="A container image, such as ghcr.io/team/app:1.0, in place of packages.")
+    requirements: str = Field("", description="Packages, one a line.")
     python: str = Field("", description="Python version, such as 3.12.")
     as_of: str = Field("", description="A date; packages are taken as they were then. Empty: the newest.")
-    command: str = Field(description="How it is started; {port} and {address} say where it must listen.")
+    command: str = Field(
+        "",
+        description="How it is started; {port} and {address} say where it must listen. An image has one of its own.",
+    )
     port: int = Field(8501, description="The port it listens on inside.")
     health_path: str = Field("/", description="A path that answers when it is ready.")
 
@@ -272,8 +287,11 @@ def application(view: ApplicationView) -> Application:
         category=view.category,
         summary=view.summary,
         size=view.size,
-        custom=view.source is None,
+        custom=view.program is None,
         requirements=list(view.source.requirements) if view.source else [],
+        image=view.image.reference if view.image else "",
+        takes_image=view.takes_image,
+        unavailable=view.unavailable,
         needs_keys=list(view.needs_keys),
         usual_start_seconds=view.usual_start_seconds,
     )
@@ -305,16 +323,21 @@ def environment(view: EnvironmentSummary | EnvironmentView) -> Environment:
 
 def environment_detail(view: EnvironmentView) -> EnvironmentDetail:
     """Everything about one."""
+    source, pinned = view.source, view.image
+    packages = source if isinstance(source, PythonSource) else None
     return EnvironmentDetail(
         **vars(environment(view)),
         asked_at=view.asked_at,
         last_seen_at=view.last_seen_at,
-        requirements=list(view.source.requirements),
-        python=view.source.python,
-        as_of=view.source.as_of,
+        requirements=list(packages.requirements) if packages else [],
+        python=packages.python if packages else "",
+        as_of=packages.as_of if packages else "",
         command=list(view.program.command),
         lock_digest=view.lock_digest,
         lock_packages=view.lock_packages,
+        image=source.reference if isinstance(source, ImageSource) else "",
+        image_digest=pinned.digest if pinned else "",
+        image_bytes=pinned.size_bytes if pinned else 0,
         stages=[_stage(stage) for stage in view.stages],
     )
 

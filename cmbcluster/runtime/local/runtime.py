@@ -66,6 +66,11 @@ class LocalRuntime:
         self._machine = None
 
     @property
+    def runs_images(self) -> bool:
+        """Never: environments here are processes of this machine."""
+        return False
+
+    @property
     def isolation(self) -> Isolation:
         """How environments are separated here, and what would mend it."""
         return self._opened.isolation

@@ -213,7 +213,7 @@ def _ways_out(why: Any, row: Any) -> rx.Component:
         button(icon("play", "s14"), why.bigger_words, cls="go", on_click=ACTS.start(row.id, why.bigger)),
     )
     edit = _todo(
-        "Change its packages or command.",
+        "Change what you wrote.",
         "The form opens with what you wrote. It becomes a new environment with an empty workspace.",
         link_button(icon("pencil", "s14"), "Edit and launch again", href=why.edit, cls=rx.cond(why.bigger, "", "go")),
     )
@@ -221,10 +221,10 @@ def _ways_out(why: Any, row: Any) -> rx.Component:
         (why.bigger != "") | (why.edit != ""),
         _todo(
             "Try again as it is.",
-            "With the same size, packages and workspace.",
+            "With the same size, content and workspace.",
             _start_act(row, "Try again", "retry", "sm"),
         ),
-        _todo("Try again.", "With the same size, packages and workspace.", _start_act(row, "Try again", "retry", "go")),
+        _todo("Try again.", "With the same size, content and workspace.", _start_act(row, "Try again", "retry", "go")),
     )
     report = _todo(
         "Ask for help.",
@@ -265,7 +265,13 @@ def facts_card(state: Any) -> rx.Component:
         rx.el.span(about.digest_words, class_name="mono"),
         Copy.create(text=about.digest, label="Copy the digest"),
         rx.cond(about.packages, rx.el.span(about.packages, class_name="xs three block")),
+        rx.cond(about.image_size, rx.el.span(about.image_size, class_name="xs three block")),
         class_name="digest",
+    )
+    image = rx.el.span(
+        rx.el.span(about.image, class_name="mono wrap-any"),
+        Copy.create(text=about.image, label="Copy the image"),
+        class_name="digest run",
     )
     started = When.create(at=about.started_at, form="soon", after=about.took, capital=True)
     workspace = rx.fragment(about.workspace, f" of {about.workspace_of}")
@@ -276,8 +282,13 @@ def facts_card(state: Any) -> rx.Component:
             "Address",
             rx.el.a(about.address_words, href=row.open_href, target="_blank", rel="noopener", class_name="link"),
         ),
-        fact_if(about.digest, "Packages", digest),
-        ("Python", rx.cond(about.as_of, f"{about.python}, packages as of {about.as_of}", about.python)),
+        fact_if(about.image, "Image", image),
+        fact_if(about.digest, rx.cond(about.image, "Digest", "Packages"), digest),
+        fact_if(
+            about.python,
+            "Python",
+            rx.cond(about.as_of, f"{about.python}, packages as of {about.as_of}", about.python),
+        ),
         ("Size", row.size),
         ("Listens on", about.listens),
         fact_if(launching, "Stops after", f"{about.stops_after}, counted from when it runs"),

@@ -155,9 +155,42 @@ def _activity() -> rx.Component:
     )
 
 
+def _pinned_image() -> rx.Component:
+    """The digest its image is pinned to."""
+    about = S.about
+    return rx.el.div(
+        rx.el.p(rx.el.span(about.image, class_name="mono wrap-any"), class_name="sm"),
+        rx.cond(
+            about.digest,
+            rx.el.div(
+                rx.el.span("Pinned to ", class_name="two"),
+                rx.el.span(about.digest_words, class_name="mono"),
+                Copy.create(text=about.digest, label="Copy the digest"),
+                rx.el.span(about.image_size, class_name="two"),
+                class_name="row wrap sm gap6 mt4",
+            ),
+            rx.el.p("Its digest is looked up when it starts next.", class_name="sm two mt4"),
+        ),
+        rx.el.p(
+            "The same digest is used at every start. Updating takes what its tag stands for by then.",
+            class_name="sm two mt6",
+        ),
+        _update("Update image"),
+    )
+
+
+def _update(words: str) -> rx.Component:
+    row, about = S.row, S.about
+    return rx.el.div(
+        button(icon("retry"), words, on_click=ACTS.update(row.id), disabled=~about.can_update),
+        rx.cond(about.can_update, rx.fragment(), rx.el.span("Stop it first.", class_name="sm three")),
+        class_name="row gap12 mt12",
+    )
+
+
 def _lock() -> rx.Component:
     """The lock its packages are pinned by, and the newest ones on request."""
-    row, about = S.row, S.about
+    about = S.about
     return rx.el.div(
         rx.cond(
             about.digest,
@@ -173,11 +206,7 @@ def _lock() -> rx.Component:
             "The same lock is used at every start. Updating takes the newest packages its requirements allow.",
             class_name="sm two mt6",
         ),
-        rx.el.div(
-            button(icon("retry"), "Update packages", on_click=ACTS.update(row.id), disabled=~about.can_update),
-            rx.cond(about.can_update, rx.fragment(), rx.el.span("Stop it first.", class_name="sm three")),
-            class_name="row gap12 mt12",
-        ),
+        _update("Update packages"),
     )
 
 
@@ -199,8 +228,15 @@ def _settings() -> rx.Component:
         label="Rename",
     )
     made_of = rx.el.div(
-        rx.el.p("Started with ", rx.el.code(about.command, class_name="mono"), class_name="sm two wrap-any"),
-        rx.el.p(f"Python {about.python}, {about.listens}.", class_name="sm two mt4"),
+        rx.cond(
+            about.command,
+            rx.el.p("Started with ", rx.el.code(about.command, class_name="mono"), class_name="sm two wrap-any"),
+            rx.el.p("Started with the command that the image has.", class_name="sm two"),
+        ),
+        rx.el.p(
+            rx.cond(about.python, f"Python {about.python}, {about.listens}.", f"On {about.listens}."),
+            class_name="sm two mt4",
+        ),
     )
     danger = rx.el.div(
         rx.el.p(
@@ -214,7 +250,7 @@ def _settings() -> rx.Component:
 
     return rx.el.section(
         part("Name", rename),
-        part("Packages", _lock()),
+        rx.cond(about.image, part("Image", _pinned_image()), part("Packages", _lock())),
         part("Program", made_of),
         part("Delete", danger),
         class_name="card",

@@ -227,6 +227,6 @@ def facts(*pairs: tuple[str, Child] | rx.Component) -> rx.Component:
     return rx.el.dl(*inside, class_name="facts")
 
 
-def fact_if(shown: Any, name: str, value: Child) -> rx.Component:
+def fact_if(shown: Any, name: Text, value: Child) -> rx.Component:
     """A fact that is only there when there is something to say."""
     return rx.cond(shown, rx.fragment(rx.el.dt(name), rx.el.dd(value)))

@@ -66,10 +66,55 @@ def _packages() -> rx.Component:
     )
 
 
+def _content() -> rx.Component:
+    """The choice between packages and an image; both parts of the form stay, so that nothing typed is lost."""
+
+    def choice(value: str, name: str, says: str, on: Any) -> rx.Component:
+        return rx.el.label(
+            rx.el.input(type="radio", name="content", value=value, default_checked=on, class_name="hush"),
+            rx.el.b(name),
+            rx.el.span(says),
+            rx.el.span(icon("check"), class_name="tick"),
+            class_name="size",
+        )
+
+    return rx.el.fieldset(
+        rx.el.legend("Made of", class_name="lab"),
+        rx.el.div(
+            choice("packages", "Python packages", "From the package index", ~BEGIN.is_image),
+            choice("image", "Container image", "From a registry", BEGIN.is_image),
+            class_name="sizes two-wide",
+        ),
+    )
+
+
+def _image() -> rx.Component:
+    return field(
+        "image",
+        "Image",
+        text_input(
+            "image",
+            ERRORS,
+            default_value=BEGIN.image,
+            placeholder="ghcr.io/team/app:1.0",
+            max_length=500,
+            attrs={"data-mono": ""},
+        ),
+        ERRORS,
+        rx.fragment(
+            "A tag is pinned to what it stands for when you launch. Private ones need your account under ",
+            rx.el.a("Registries", href="/settings?tab=registries", class_name="link"),
+            ".",
+        ),
+    )
+
+
 def _command() -> rx.Component:
+    """The start command; of an image it may be left out, and its label says so."""
+    label = rx.fragment("Start command", rx.el.span(" (optional)", class_name="of-image inline"))
     return field(
         "command",
-        "Start command",
+        label,
         text_input(
             "command",
             ERRORS,
@@ -78,7 +123,10 @@ def _command() -> rx.Component:
             attrs={"data-mono": ""},
         ),
         ERRORS,
-        "Started directly, not by a shell, in its workspace. {port} and {address} stand for where it listens.",
+        rx.fragment(
+            rx.el.span("Left empty, it is the image's own. ", class_name="of-image inline"),
+            "Started directly, not by a shell, in its workspace. {port} and {address} stand for where it listens.",
+        ),
     )
 
 
@@ -89,15 +137,13 @@ def _beginning(name: str, label: str, hint: str, begin: Any, **props: Any) -> rx
 
 def _own_fields() -> rx.Component:
     """What one's own application is made of."""
-    return rx.fragment(
-        _packages(),
+    return rx.el.div(
+        rx.cond(LAUNCH.offer.takes_image, _content()),
+        rx.cond(LAUNCH.offer.takes_image, rx.el.div(_image(), class_name="of-image")),
+        rx.el.div(_packages(), class_name="of-packages"),
         _command(),
         rx.el.div(
             _beginning("python", "Python", "Like 3.12, or a range.", BEGIN.python),
-            _beginning("port", "Port", "1024 to 65535.", BEGIN.port, input_mode="numeric"),
-            class_name="row gap16 top",
-        ),
-        rx.el.div(
             _beginning(
                 "as_of",
                 "Packages as of (optional)",
@@ -105,9 +151,14 @@ def _own_fields() -> rx.Component:
                 BEGIN.as_of,
                 type="date",
             ),
+            class_name="row gap16 top of-packages",
+        ),
+        rx.el.div(
+            _beginning("port", "Port", "1024 to 65535.", BEGIN.port, input_mode="numeric"),
             _beginning("health_path", "Health path", "It is ready when this answers.", BEGIN.health_path),
             class_name="row gap16 top",
         ),
+        class_name="own",
     )
 
 

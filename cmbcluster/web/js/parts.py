@@ -324,6 +324,14 @@ class TokenMaker(rx.Component):
     scopes: rx.Var[list[Any]]
 
 
+class RegistryForm(rx.Component):
+    """Enters an account at a registry at our own address; its secret never reaches the state."""
+
+    library = _js("registry.jsx")
+    tag = "RegistryForm"
+    hosts: rx.Var[list[str]]
+
+
 class Signed(rx.Component):
     """Remembers in the browser whether the last visit was signed in."""
 

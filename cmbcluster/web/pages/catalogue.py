@@ -38,6 +38,7 @@ class AppCard:
     summary: str = ""
     needs: str = ""
     own: bool = False
+    unavailable: str = ""
 
 
 class CatalogueState(rx.State):
@@ -111,7 +112,8 @@ def app_card(view: ApplicationView) -> AppCard:
         line=" · ".join(part for part in (view.category, takes) if part),
         summary=view.summary,
         needs=", ".join(view.needs_keys),
-        own=view.source is None,
+        own=view.program is None,
+        unavailable=view.unavailable,
     )
 
 
@@ -142,7 +144,13 @@ def _card(card: Any) -> rx.Component:
             class_name="row gap12",
         ),
         rx.el.p(card.summary, class_name="say"),
-        rx.el.footer(rx.el.span(needs, class_name="sm"), launch),
+        rx.cond(
+            card.unavailable,
+            rx.el.footer(
+                rx.el.span(icon("lock", "s14"), card.unavailable, class_name="row gap6 top sm two"),
+            ),
+            rx.el.footer(rx.el.span(needs, class_name="sm"), launch),
+        ),
         class_name="card app-card",
         key=card.id,
     )

@@ -13,7 +13,7 @@ import reflex as rx
 from reflex_base.style import set_color_mode
 
 from cmbcluster.domain.actors import Actor
-from cmbcluster.domain.views import IdentityView, LimitsView, PersonView, SessionView, TokenView
+from cmbcluster.domain.views import IdentityView, LimitsView, PersonView, RegistryAccountView, SessionView, TokenView
 from cmbcluster.errors import NotFound, UserError
 from cmbcluster.web.access import signed_in
 from cmbcluster.web.addresses import asked
@@ -31,6 +31,7 @@ from cmbcluster.web.components.kit import (
 )
 from cmbcluster.web.components.layout import frame
 from cmbcluster.web.components.posting import Posting
+from cmbcluster.web.components.registries import RegistriesState, registries_tab, show_registries
 from cmbcluster.web.components.tokens import TokensState, show_tokens, tokens_tab
 from cmbcluster.web.guard import actor_of
 from cmbcluster.web.js.parts import Form, Kept, Theme, When
@@ -44,6 +45,7 @@ TABS = (
     ("profile", "Profile", "person", "Your name, and what your tier allows."),
     ("appearance", "Appearance", "sun", "Kept in this browser."),
     ("tokens", "Tokens", "key", "For scripts that act for you, at a terminal or anywhere else."),
+    ("registries", "Registries", "box", "Your accounts where private container images are."),
     ("sessions", "Sessions", "screen", "Where you are signed in. End what you do not know."),
 )
 
@@ -80,6 +82,7 @@ class Known:
     sessions: tuple[SessionView, ...]
     identities: tuple[IdentityView, ...]
     tokens: tuple[TokenView, ...]
+    registries: tuple[RegistryAccountView, ...]
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,10 @@ class SettingsPage(Page[SettingsState, Known]):
     async def gather(self, actor: Actor) -> Known:
         here = parts()
         return Known(
-            await here.sessions.mine(actor), await here.sign_ins.identities(actor), await here.api_tokens.mine(actor)
+            await here.sessions.mine(actor),
+            await here.sign_ins.identities(actor),
+            await here.api_tokens.mine(actor),
+            await here.registries.mine(actor),
         )
 
     async def show(self, state: SettingsState, facts: Known) -> None:
@@ -173,6 +179,7 @@ class SettingsPage(Page[SettingsState, Known]):
         state.accounts = rows if providers else []
         state.linkable = [AccountRow(name=p.name, link=f"/auth/{p.id}/link") for p in providers if p.id not in used]
         show_tokens(await state.get_state(TokensState), facts.tokens, self.base.person)
+        show_registries(await state.get_state(RegistriesState), facts.registries)
         state.ready = True
 
 
@@ -359,7 +366,12 @@ def settings_page() -> rx.Component:
     title = rx.match(S.tab, *[(key, name) for key, name, *_ in TABS], "Profile")
     says = rx.match(S.tab, *[(key, text_) for key, _, _, text_ in TABS], "")
     body = rx.match(
-        S.tab, ("appearance", _appearance()), ("tokens", tokens_tab()), ("sessions", _sessions()), _profile()
+        S.tab,
+        ("appearance", _appearance()),
+        ("tokens", tokens_tab()),
+        ("registries", registries_tab()),
+        ("sessions", _sessions()),
+        _profile(),
     )
     return frame(
         rx.el.div(

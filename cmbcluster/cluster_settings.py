@@ -1,0 +1,57 @@
+"""The settings of environments that run as pods of a Kubernetes cluster.
+
+A part of ``Settings``, which reads them; must never import another of ours.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+
+class ClusterSettings(BaseSettings):
+    """Where pods are made, on what, and how much they may hold."""
+
+    instance: str = Field(
+        "cmbcluster",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$",
+        description="Name of this platform in the cluster; two platforms that share a namespace need different ones.",
+    )
+    kubernetes_namespace: str = Field(
+        "cmbcluster-envs",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="Namespace of the environments.",
+    )
+    kubernetes_context: str = Field(
+        "", description="Context of the kubeconfig; empty means its current one. Not used inside a cluster."
+    )
+    kubernetes_storage_class: str = Field(
+        "", description="Storage class of workspaces; empty means the cluster's usual one."
+    )
+    kubernetes_packages_bytes: int = Field(
+        50 * 1024**3, ge=1024**3, description="Size of the volume of installed packages that environments share."
+    )
+    kubernetes_packages_access: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
+        "ReadWriteOnce",
+        description="Access mode of that volume; a cluster of several nodes needs ReadWriteMany.",
+    )
+    kubernetes_packages_class: str = Field(
+        "", description="Storage class of that volume; empty means the cluster's usual one."
+    )
+    kubernetes_ephemeral_bytes: int = Field(
+        4 * 1024**3, ge=128 * 1024**2, description="Most an environment may write outside of its workspace, in bytes."
+    )
+    kubernetes_stop_grace_seconds: int = Field(
+        10, ge=1, le=300, description="Time an application in a cluster has to end by itself before it is ended."
+    )
+    workspace_image: str = Field(
+        "", description="Image with Python and uv that Python packages are installed on and run from, in a cluster."
+    )
+    workspace_python: str = Field(
+        "3.12", pattern=r"^3\.\d{1,2}$", description="Python version of that image, such as 3.12."
+    )
+    package_index_url: str = Field(
+        "", description="Index that pods of a cluster install packages from; empty means uv's usual one."
+    )
