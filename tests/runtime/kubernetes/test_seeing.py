@@ -94,7 +94,7 @@ def test_a_pod_whose_node_is_silent_is_unknown_and_never_dead() -> None:
 def test_sights_on_the_way(pod: dict[str, Any], sight: Sight) -> None:
     assert seeing.observation_of(pod, SPEC.ref).sight is sight
     pod["metadata"]["deletionTimestamp"] = at(9)
-    assert seeing.observation_of(pod, SPEC.ref).sight in (Sight.STOPPING, Sight.EXITED)
+    assert seeing.observation_of(pod, SPEC.ref).sight is Sight.STOPPING
 
 
 DISRUPTED = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": at(50)}
