@@ -26,6 +26,7 @@ REQUEST_SECONDS = 15.0
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
+GOODBYE_SECONDS = 0.1
 MESSAGE_LENGTH = 1000
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
@@ -69,6 +70,8 @@ class Cluster:
             self._renewal.cancel()
             await asyncio.wait([self._renewal])
         await self._client.close()
+        # TLS says goodbye in the background, which aiohttp does not wait for.
+        await asyncio.sleep(GOODBYE_SECONDS)
 
     async def get(self, path: str, **query: str) -> Json | None:
         """An object or a list, or None when it is positively not there."""
