@@ -146,6 +146,11 @@ class Cluster:
                 async with response:
                     await _check(response)
                     return await _object(response)
+            except ApiRefused as refused:
+                # Somebody changed the object at the same time; only who makes or deletes one has to look first.
+                if refused.status != 409 or method not in ("GET", "PATCH") or attempt == TRIES:
+                    raise
+                wait_seconds = pause_seconds
             except ApiBusy as busy:
                 wait_seconds = max(busy.retry_after_seconds, pause_seconds)
                 if attempt == TRIES or wait_seconds > LONGEST_PAUSE_SECONDS:
