@@ -15,15 +15,15 @@ import pytest
 from cmbcluster.domain.lifecycle import Stage
 from cmbcluster.domain.sources import Lock, PythonSource
 from cmbcluster.runtime.kubernetes import status
-from cmbcluster.runtime.port import Packages, Sight, Spec
-from tests.kubernetes.cluster import PYTHON, Admin, end_all, opened, settings_for, spec_of, until_true
+from cmbcluster.runtime.port import Packages, Ref, Sight, Spec
+from tests.kubernetes.cluster import PYTHON, Admin, end_all, opened, program, settings_for, spec_of, until_true, wanted
 from tests.runtime.place import python, until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.index]
 SERVES_WHAT_IT_SEES = """
 import http.server, json, os, pathlib, sys
 import idna
-seen = {"idna": idna.__version__, "file": idna.__file__, "uid": os.getuid(), "token": os.path.exists("/var/run/secrets"),
+seen = {"file": idna.__file__, "uid": os.getuid(), "token": os.path.exists("/var/run/secrets"),
         "settings": sorted(os.listdir(sys.argv[3]))}
 for name, place in (("packages", pathlib.Path(idna.__file__).parent), ("root", pathlib.Path("/etc")),
                     ("workspace", pathlib.Path("/workspace")), ("tmp", pathlib.Path("/tmp"))):
@@ -87,10 +87,58 @@ async def test_the_first_installs_for_all_and_the_next_finds_it(
         print(f"running {time.monotonic() - began:.1f} s after start on a warm volume")
         pod = await admin.pod("warm")
         assert pod is not None
-        assert status.told_by_installer(pod)["cached"] is True
-        assert status.told_by_installer(pod)["seconds"] < 0.5
+        assert "initContainers" not in pod["spec"]
         assert await runtime.workspace_bytes(both[0].ref) == 0
         await end_all(runtime, admin, warm.ref, *(spec.ref for spec in both))
+
+
+async def test_packages_that_vanished_are_installed_anew(
+    namespace: str, admin: Admin, index_url: str, lock: Lock
+) -> None:
+    empties = python("import os, sys; print(os.listdir(sys.argv[1]))", "{bundled}")
+    async with opened(settings_for(namespace, package_index_url=index_url)) as runtime:
+        first = with_packages("vanishing", lock)
+        await runtime.start(first)
+        await until(runtime, first.ref, Sight.RUNNING, Sight.EXITED, seconds=120)
+        await end_all(runtime, admin, first.ref)
+        await run_in_volume(admin, "rm -rf /packages/builds/*")
+        second = Spec(**{**with_packages("vanished", lock).__dict__, "program": program("{python}", *empties[1:])})
+        await runtime.start(second)
+        seen = await until(runtime, second.ref, Sight.EXITED, seconds=60)
+        assert seen.ending is not None
+        assert seen.ending.what == "Its packages are not in the cluster's volume any more."
+        third = Spec(
+            **{**with_packages("vanished", lock).__dict__, "ref": Ref(second.ref.environment_id, "vanished", 2)}
+        )
+        await runtime.start(third)
+        assert (await until(runtime, third.ref, Sight.RUNNING, Sight.EXITED, seconds=120)).sight is Sight.RUNNING
+        await end_all(runtime, admin, third.ref)
+
+
+async def run_in_volume(admin: Admin, command: str) -> None:
+    """Meddle with the volume of packages."""
+    spec = {
+        "restartPolicy": "Never",
+        "securityContext": {"runAsUser": 1000, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "meddle",
+                "image": wanted("CMB_TEST_WORKSPACE_IMAGE"),
+                "command": ["sh", "-c", command],
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                "volumeMounts": [{"name": "packages", "mountPath": "/packages"}],
+            }
+        ],
+        "volumes": [{"name": "packages", "persistentVolumeClaim": {"claimName": "cmbcluster-packages"}}],
+    }
+    await admin.create("pods", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "meddle"}, "spec": spec})
+
+    async def is_done() -> bool:
+        pod = await admin.cluster.get(f"{admin.base}/pods/meddle")
+        return pod is not None and pod["status"]["phase"] == "Succeeded"
+
+    await until_true(is_done)
+    await admin.cluster.delete(f"{admin.base}/pods/meddle")
 
 
 async def test_usage_is_measured_by_the_cluster(namespace: str, admin: Admin) -> None:

@@ -263,6 +263,7 @@ class KubernetesRuntime:
         ref = names.ref_of(pod)
         if ref is None:
             return
+        self._launcher.learn(pod)
         if status.is_over(pod) and not status.is_going(pod):
             # Should the pod be cleaned away before anybody looks, this is how it ended.
             self._note(ref, endings.of_pod(pod, ""))

@@ -109,6 +109,18 @@ def test_our_rules_see_what_they_are_for(name: str) -> None:
     assert faults(pod)
 
 
+@settings(max_examples=50, deadline=None)
+@given(spec=specs)
+def test_a_pod_that_needs_not_install_is_the_same_without_its_installer(spec: Spec) -> None:
+    bundle = packages.bundle_of(spec.content, "a:1") if isinstance(spec.content, Packages) else None
+    whole = manifests.pod(GROUND, spec, bundle)
+    short = manifests.pod(GROUND, spec, bundle, is_installed=True)
+    assert faults(short) == []
+    whole["spec"].pop("initContainers", None)
+    whole["spec"]["volumes"] = [each for each in whole["spec"]["volumes"] if each["name"] != "sent"]
+    assert short == whole
+
+
 def test_a_bundle_is_named_by_all_it_is_made_of() -> None:
     content = packages_spec().content
     assert isinstance(content, Packages)
