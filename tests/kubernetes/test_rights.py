@@ -9,11 +9,12 @@ import pytest
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import load_kube_config
 
+from cmbcluster.domain.sources import Lock
 from cmbcluster.errors import RuntimeUnavailable
 from cmbcluster.runtime.kubernetes.client import Cluster
 from cmbcluster.runtime.port import Observation, Sight
 from tests.contracts.runtime_contract import collect, eventually, watching
-from tests.kubernetes.cluster import Admin, end_all, opened, settings_for, spec_of
+from tests.kubernetes.cluster import PYTHON, Admin, end_all, opened, settings_for, spec_of
 from tests.runtime.place import until
 
 pytestmark = pytest.mark.kubernetes
@@ -89,9 +90,8 @@ async def test_without_the_right_to_make_something_it_is_not_the_owners_fault(
         return Cluster(configuration)
 
     async with opened(settings_for(namespace), connect=connect) as runtime:
-        from tests.runtime.kubernetes.specs import LOCK
-
-        spec = spec_of(f"without-{kind}", variables={"KEY": "value"}, lock=LOCK)
+        lock = Lock(f"made-up-{kind}==1\n", PYTHON, 1)
+        spec = spec_of(f"without-{kind}", variables={"KEY": "value"}, lock=lock)
         with pytest.raises(RuntimeUnavailable, match="cannot create resource"):
             await runtime.start(spec)
         assert (await runtime.look(spec.ref)).sight is Sight.ABSENT

@@ -16,7 +16,7 @@ from cmbcluster.runtime.kubernetes.names import annotations_of
 from cmbcluster.runtime.kubernetes.status import Pod
 from cmbcluster.runtime.port import Ending, Endpoint, Observation, Ref, Sight, StageMark
 
-PROTECTION = ProtectionView("own-network", "cgroup", "", "")
+PROTECTION = ProtectionView("pod", "cgroup", "", "")
 
 
 def sight_of(pod: Pod) -> Sight:
