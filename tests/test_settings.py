@@ -258,3 +258,14 @@ def test_what_follows_from_another_setting_is_no_default(monkeypatch: pytest.Mon
     monkeypatch.setenv("CMB_HOST", "cmb.localhost")
     told = {line.name: line.source for line in setting_lines(load_settings(_env_file=None))}
     assert (told["CMB_HOST"], told["CMB_PUBLIC_URL"], told["CMB_PORT"]) == ("environment", "derived", "default")
+
+
+def test_a_cluster_needs_an_image_to_run_packages_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMB_RUNTIME", "kubernetes")
+    with pytest.raises(StartRefused, match="Set CMB_WORKSPACE_IMAGE to one built from deploy/images/workspace"):
+        load_settings()
+    monkeypatch.setenv("CMB_WORKSPACE_IMAGE", "registry.example.org/cmb-workspace:3.12")
+    assert load_settings().kubernetes_namespace == "cmbcluster-envs"
+    monkeypatch.setenv("CMB_WORKSPACE_PYTHON", "three")
+    with pytest.raises(StartRefused, match="CMB_WORKSPACE_PYTHON"):
+        load_settings()

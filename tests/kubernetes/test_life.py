@@ -96,6 +96,7 @@ async def test_a_life_from_a_click_to_nothing_left(parts: Parts, admin: Admin) -
 
     async def is_gone() -> bool:
         kinds = ("pods", "persistentvolumeclaims", "secrets")
-        return not any(asked.slug in name for kind in kinds for name in await admin.names(kind))
+        left = [await admin.names(kind) for kind in kinds]
+        return not any(asked.slug in name for found in left for name in found)
 
     await until_true(is_gone, 60)

@@ -13,6 +13,7 @@ from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, 
 from cmbcluster.runtime.kubernetes.happenings import Happenings
 from cmbcluster.runtime.kubernetes.quantities import amount
 from cmbcluster.runtime.kubernetes.room import shortage
+from cmbcluster.runtime.kubernetes.usage import usage_of
 from cmbcluster.runtime.port import Ending, Packages, Sight
 from tests.runtime.kubernetes.specs import GROUND, packages_spec
 
@@ -207,6 +208,15 @@ def test_events_give_a_pull_its_size_and_a_claim_its_trouble() -> None:
 )
 def test_quantities(text: str, value: float | None) -> None:
     assert amount(text) == (pytest.approx(value) if value is not None else None)
+
+
+def test_usage_is_the_sum_of_what_was_measured_or_nothing() -> None:
+    used = [{"usage": {"cpu": "12345678n", "memory": "2048Ki"}}, {"usage": {"cpu": "1m", "memory": "1Mi"}}]
+    usage = usage_of({"timestamp": at(7), "containers": used})
+    assert (usage.measured_at, usage.cpu_millis, usage.memory_bytes) == (T0 + timedelta(seconds=7), 13.3, 3 * 2**20)
+    assert usage.processes is None
+    for nothing in (None, {"containers": []}):
+        assert (usage_of(nothing).cpu_millis, usage_of(nothing).memory_bytes) == (None, None)
 
 
 def node(memory: str, name: str = "n1", **spec: Any) -> dict[str, Any]:
