@@ -27,7 +27,7 @@ from cmbcluster.runtime.kubernetes.runtime import KubernetesRuntime
 from cmbcluster.runtime.kubernetes.watching import Rhythm
 from cmbcluster.runtime.port import Observation, Placement, Sight, Spec
 from tests.contracts.runtime_contract import eventually, watching
-from tests.kubernetes.cluster import Admin, end_all, opened, settings_for, spec_of, until_true, wanted
+from tests.kubernetes.cluster import Admin, end_all, needs, opened, settings_for, spec_of, until_true, wanted
 from tests.kubernetes.proxy import Faults, proxied
 from tests.runtime.place import until
 
@@ -172,6 +172,7 @@ async def test_a_pod_deleted_by_hand_is_told_and_its_run_can_be_followed(namespa
         await end_all(runtime, admin, following.ref)
 
 
+@needs("CMB_TEST_KUBELET_PID")
 async def test_a_silent_kubelet_makes_nothing_dead(namespace: str, admin: Admin) -> None:
     kubelet = int(Path(wanted("CMB_TEST_KUBELET_PID")).read_text())
     async with opened(settings_for(namespace)) as runtime:

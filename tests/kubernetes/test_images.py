@@ -10,10 +10,10 @@ from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.runtime.port import Ending, Spec
 from tests.kubernetes import registry
-from tests.kubernetes.cluster import Admin, opened, settings_for, spec_of
+from tests.kubernetes.cluster import Admin, needs, opened, settings_for, spec_of
 from tests.kubernetes.test_hopeless import given_up
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.kubernetes, needs("CMB_TEST_REGISTRY_URL")]
 
 
 def image(slug: str, repository: str, digest: str, config: str) -> Spec:
