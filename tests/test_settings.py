@@ -326,3 +326,14 @@ def test_another_database_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyP
         load_settings()
     assert "CMB_DATABASE_URL" in str(refused.value)
     assert "hush" not in str(refused.value)
+
+
+def test_a_cluster_needs_an_image_to_run_packages_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMB_RUNTIME", "kubernetes")
+    with pytest.raises(StartRefused, match="Set CMB_WORKSPACE_IMAGE to one built from deploy/images/workspace"):
+        load_settings()
+    monkeypatch.setenv("CMB_WORKSPACE_IMAGE", "registry.example.org/cmb-workspace:3.12")
+    assert load_settings().kubernetes_namespace == "cmbcluster-envs"
+    monkeypatch.setenv("CMB_WORKSPACE_PYTHON", "three")
+    with pytest.raises(StartRefused, match="CMB_WORKSPACE_PYTHON"):
+        load_settings()

@@ -131,7 +131,7 @@ class StageView:
 class ProtectionView:
     """How an environment is separated from this machine, and what is missing.
 
-    ``level``: ``own-network``, ``sandbox`` or ``none``. ``limits_by`` says what holds the
+    ``level``: ``own-network``, ``sandbox`` or ``none``, or ``pod`` in a cluster. ``limits_by`` says what holds the
     limits (``systemd``, ``cgroup``, ``measured``). ``mend`` is a command, or empty.
     """
 

@@ -214,6 +214,7 @@ def _made_of(view: EnvironmentView) -> str:
 
 LEVELS: dict[str, tuple[str, str, str]] = {
     "own-network": ("Own network", "ok", "It can reach the internet and nothing on this machine."),
+    "pod": ("Own pod", "ok", "It has no rights in the cluster, whose network rules say what it can reach."),
     "sandbox": ("Sandbox", "warn", "It sees its own files only, and shares this machine's network."),
     "none": ("No separation", "bad", "It runs as a plain process of this machine."),
 }

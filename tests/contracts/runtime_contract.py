@@ -66,7 +66,7 @@ class RuntimeContract:
         assert seen.endpoint is not None
         assert seen.endpoint.port > 0
         assert seen.protection is not None
-        assert seen.protection.level in ("own-network", "sandbox", "none")
+        assert seen.protection.level in ("own-network", "sandbox", "none", "pod")
         stages = {mark.stage: mark for mark in seen.stages}
         assert stages[Stage.STARTING].started_at >= before
         assert stages[Stage.PORT].ended_at is not None

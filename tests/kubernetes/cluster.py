@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from cmbcluster.domain.sources import Lock, Program, PythonSource
 from cmbcluster.runtime.kubernetes.client import Cluster, connected
 from cmbcluster.runtime.kubernetes.names import pod_name
@@ -41,6 +43,12 @@ def wanted(name: str) -> str:
     value = os.environ.get(name, "")
     assert value, f"set {name}: docs/kubernetes.md says how the test cluster is started"
     return value
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """Skips what one more address is needed for, with the reason; never where nothing may be skipped."""
+    missing = not os.environ.get(name) and not os.environ.get("CMB_REQUIRE_ALL")
+    return pytest.mark.skipif(missing, reason=f"set {name}: docs/kubernetes.md says to what")
 
 
 def settings_for(namespace: str, **changes: object) -> Settings:

@@ -146,3 +146,14 @@ async def test_what_the_author_can_mend(
         await resolver.resolve(PythonSource(requirements, PYTHON, as_of))
     assert failed.value.reason is StopReason.RESOLVE_FAILED
     assert words in failed.value.what
+
+
+async def test_in_a_cluster_the_image_says_which_python() -> None:
+    with data_folder() as data:
+
+        def resolver_for(python: str) -> UvResolver:
+            return UvResolver(settings_for(data, runtime="kubernetes", workspace_image="a:1", workspace_python=python))
+
+        assert (await resolver_for(PYTHON).resolve(PythonSource((), ">=3.9"))).python == PYTHON
+        with pytest.raises(PackagesFailed, match="needs Python 3.9 or newer"):
+            await resolver_for("3.20").resolve(PythonSource((), ">=3.9"))

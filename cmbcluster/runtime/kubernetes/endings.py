@@ -14,6 +14,7 @@ from cmbcluster.packages import sentences
 from cmbcluster.packages.port import PackagesFailed
 from cmbcluster.runtime.kubernetes import install, status
 from cmbcluster.runtime.kubernetes.names import Json
+from cmbcluster.runtime.kubernetes.packages import MOUNT
 from cmbcluster.runtime.kubernetes.status import Pod
 from cmbcluster.runtime.port import Ending
 from cmbcluster.runtime.wording import START_AGAIN, duration, exit_words, size
@@ -46,6 +47,7 @@ DISRUPTIONS: dict[str, tuple[StopReason, str, str]] = {
 }
 TAKEN_AWAY = ("Somebody deleted it in the cluster.", START_AGAIN)
 _NOT_STARTED = re.compile(r'exec: \\?"(.+?)\\?": (.+?)(?:: unknown)?$')
+_NO_BUILD = re.compile(rf"{MOUNT}/builds/\w+/bin/python.*no such file", re.DOTALL)
 _DISK = re.compile(r"ephemeral[- ](?:local )?storage|emptyDir", re.IGNORECASE)
 
 
@@ -72,6 +74,13 @@ def of_disruption(pod: Pod) -> Ending | None:
 def of_deletion(pod: Pod) -> Ending:
     """The ending of a pod that ran and is gone, and not by us."""
     return of_disruption(pod) or Ending(StopReason.TAKEN_AWAY, *TAKEN_AWAY, ended_at=datetime.now(UTC))
+
+
+def misses_packages(pod: Pod) -> bool:
+    """Whether it could not be started because the volume of packages does not hold its own (any more)."""
+    ended = status.state(status.program(pod), "terminated")
+    message = str(ended.get("message", ""))
+    return ended.get("reason") in ("StartError", "ContainerCannotRun") and bool(_NO_BUILD.search(message))
 
 
 def stopped(pod: Pod) -> Ending:
@@ -122,6 +131,9 @@ def _of_program(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
     if ended.get("reason") == "OOMKilled":
         what = f"It used more than {size(status.memory_bytes(pod))} and was stopped."
         return StopReason.MEMORY, what, "Start it with more memory. Its workspace is kept."
+    if misses_packages(pod):
+        what = "Its packages are not in the cluster's volume any more."
+        return StopReason.BUILD_FAILED, what, "Start it again: they are installed anew."
     if ended.get("reason") in ("StartError", "ContainerCannotRun"):
         return _not_started(str(ended.get("message", "")))
     ready, within_seconds = status.was_ready(pod), status.ready_within_seconds(pod)
@@ -139,7 +151,7 @@ def _not_started(message: str) -> tuple[StopReason, str, str]:
     match = _NOT_STARTED.search(message.strip())
     if match is None:
         return StopReason.START_FAILED, "It could not be started.", "Check the start command."
-    what = f"“{match.group(1)}” could not be started: {match.group(2).strip().lower()}."
+    what = f"“{match.group(1)}” could not be started: {match.group(2).strip()}."
     return StopReason.START_FAILED, what, "Check the start command."
 
 

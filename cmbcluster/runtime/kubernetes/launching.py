@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.errors import Conflict, RuntimeUnavailable
-from cmbcluster.runtime.kubernetes import hopeless, manifests, memory, names, packages, status
+from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, names, packages, status
 from cmbcluster.runtime.kubernetes.client import ApiRefused
 from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json
@@ -33,6 +33,7 @@ class Launcher:
         self._shared_claim = shared_claim
         self._patience = patience
         self._made: set[str] = set()
+        self._installed: set[str] = set()
         self._refused: OrderedDict[Ref, tuple[datetime, Ending | None]] = OrderedDict()
 
     def refusal(self, ref: Ref) -> Ending | None:
@@ -43,6 +44,15 @@ class Launcher:
         """Let a run be tried as if it never had been."""
         for known in [known for known in self._refused if known.environment_id == ref.environment_id]:
             del self._refused[known]
+
+    def learn(self, pod: Json) -> None:
+        """Note from a pod whether its packages are in the volume, so that later ones need not look."""
+        key = names.annotations_of(pod).get(names.PACKAGES, "")
+        if endings.misses_packages(pod):
+            self._installed.discard(key)
+            self._made.discard(key)
+        elif key and status.state(status.installer(pod), "terminated").get("exitCode") == 0:
+            self._installed.add(key)
 
     async def start(self, spec: Spec) -> None:
         """Make the run unless it is there, was there, or is refused. Raises Conflict beside another one."""
@@ -62,7 +72,9 @@ class Launcher:
             await self._make(spec)
         except ApiRefused as refused:
             if not is_unwanted(refused):
-                raise RuntimeUnavailable(f"The cluster refused: {refused}", retryable=False) from refused
+                raise RuntimeUnavailable(
+                    f"The cluster refused: {refused}", retryable=refused.status == 409
+                ) from refused
             self._take(ref, refused)
 
     async def _make(self, spec: Spec) -> None:
@@ -81,7 +93,9 @@ class Launcher:
             return
         if manifests.needs_secret(spec):
             await self._objects.make_secret(spec, names.uid_of(claim))
-        await self._objects.make_pod(spec.ref, manifests.pod(self._ground, spec, bundle))
+        is_installed = bundle is not None and bundle.key in self._installed
+        body = manifests.pod(self._ground, spec, bundle, is_installed=is_installed)
+        await self._objects.make_pod(spec.ref, body)
 
     async def _refuse_unless_known(self, ref: Ref) -> None:
         """A newer run is there: silence about one that we know has ended, else Conflict."""

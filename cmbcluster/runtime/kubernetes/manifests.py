@@ -98,12 +98,16 @@ def secret(ground: Ground, spec: Spec, claim_uid: str) -> Json:
     }
 
 
-def pod(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:
-    """The environment itself. ``bundle`` is what Packages are installed from; None for an image."""
+def pod(ground: Ground, spec: Spec, bundle: Bundle | None, *, is_installed: bool = False) -> Json:
+    """The environment itself. ``bundle`` is what Packages are installed from; None for an image.
+
+    ``is_installed`` spares the installing container, which has nothing to do any more.
+    """
     ref, placement = spec.ref, spec.placement
     annotations = {OPERATION: spec.operation_id} if spec.operation_id else {}
     if isinstance(spec.content, Packages):
         annotations[PACKAGE_COUNT] = str(spec.content.lock.packages)
+        annotations |= {names.PACKAGES: bundle.key} if bundle is not None else {}
     else:
         annotations[IMAGE_BYTES] = str(spec.content.size_bytes)
     return {
@@ -131,9 +135,9 @@ def pod(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            **({"initContainers": [_installer(ground, spec, bundle)]} if bundle is not None else {}),
+            **({"initContainers": [_installer(ground, spec, bundle)]} if bundle and not is_installed else {}),
             "containers": [_program(ground, spec, bundle)],
-            "volumes": _volumes(ground, ref, _ephemeral_bytes(ground, placement), bundle),
+            "volumes": _volumes(ground, ref, _ephemeral_bytes(ground, placement), bundle, sent=not is_installed),
             **_placed(spec),
         },
     }
@@ -242,7 +246,7 @@ def _ephemeral_bytes(ground: Ground, placement: Placement) -> int:
     return placement.ephemeral_bytes or ground.ephemeral_bytes
 
 
-def _volumes(ground: Ground, ref: Ref, ephemeral_bytes: int, bundle: Bundle | None) -> list[Json]:
+def _volumes(ground: Ground, ref: Ref, ephemeral_bytes: int, bundle: Bundle | None, *, sent: bool) -> list[Json]:
     made: list[Json] = [
         {"name": "workspace", "persistentVolumeClaim": {"claimName": names.claim_name(ref.slug)}},
         {"name": "tmp", "emptyDir": {"sizeLimit": str(ephemeral_bytes // TMP_SHARE)}},
@@ -250,6 +254,7 @@ def _volumes(ground: Ground, ref: Ref, ephemeral_bytes: int, bundle: Bundle | No
     if bundle is not None:
         shared = names.packages_claim_name(ground.place.instance)
         made.append({"name": "packages", "persistentVolumeClaim": {"claimName": shared}})
+    if bundle is not None and sent:
         made.append({"name": "sent", "configMap": {"name": bundle.name, "defaultMode": 0o444}})
     return made
 

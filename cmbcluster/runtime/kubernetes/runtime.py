@@ -256,21 +256,29 @@ class KubernetesRuntime:
 
     def _glimpse(self, pod: Json, ref: Ref) -> Observation:
         """What the watch saw last, without asking."""
-        ending = endings.of_pod(pod, "") if status.is_over(pod) else None
+        ending = endings.of_pod(pod, "") if seeing.sight_of(pod) is Sight.EXITED else None
         return seeing.observation_of(pod, ref, pull=self._happenings.pull(pod), ending=ending)
 
     def _pod_changed(self, pod: Json, is_gone: bool) -> None:
         ref = names.ref_of(pod)
         if ref is None:
             return
+        self._launcher.learn(pod)
+        if status.is_over(pod) and not status.is_going(pod):
+            # Should the pod be cleaned away before anybody looks, this is how it ended.
+            self._note(ref, endings.of_pod(pod, ""))
         if is_gone:
-            if status.was_ready(pod) and not status.is_over(pod) or status.is_true(pod, "DisruptionTarget"):
-                self._taken[ref] = endings.of_deletion(pod)
-                while len(self._taken) > KEPT_ENDINGS:
-                    self._taken.popitem(last=False)
+            if ref not in self._taken and status.was_ready(pod):
+                # One that never was ready is absent instead, so that its launch is begun again.
+                self._note(ref, endings.of_deletion(pod))
             self._begin(self._tell_truth(ref), "look after a pod went away")
         elif self._listeners:
             self._tell(self._glimpse(pod, ref))
+
+    def _note(self, ref: Ref, ending: Ending) -> None:
+        self._taken[ref] = ending
+        while len(self._taken) > KEPT_ENDINGS:
+            self._taken.popitem(last=False)
 
     def _event_heard(self, event: Json, is_gone: bool) -> None:
         name = None if is_gone else self._happenings.hear(event)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 from cmbcluster.catalogue.schema import load_seed
-from cmbcluster.domain.sources import PythonSource
+from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.runtime.kubernetes import manifests, names, packages
 from cmbcluster.runtime.port import Packages, Spec
 from tests.runtime.kubernetes.restricted import faults
@@ -72,8 +72,10 @@ def test_no_value_of_a_person_is_in_a_pod(spec: Spec) -> None:
 
 @pytest.mark.parametrize("entry", [e for e in load_seed() if e.source is not None], ids=lambda e: str(e.id))
 def test_every_application_of_the_catalogue_is_restricted(entry: Any) -> None:
-    source = replace(entry.source, python="3.12")
-    pod = objects_of(packages_spec(content=Packages(source, LOCK), program=entry.program))[-1]
+    source = PythonSource.from_dict(entry.source.model_dump() | {"python": "3.12"})
+    pod = objects_of(
+        packages_spec(content=Packages(source, LOCK), program=Program.from_dict(entry.program.model_dump()))
+    )[-1]
     assert faults(pod) == []
     command = pod["spec"]["containers"][0]["command"]
     assert not any("{" in word and "}" in word for word in command)
@@ -107,6 +109,18 @@ def test_our_rules_see_what_they_are_for(name: str) -> None:
     pod = copy.deepcopy(objects_of(packages_spec())[-1])
     BREAKS[name](pod)
     assert faults(pod)
+
+
+@settings(max_examples=50, deadline=None)
+@given(spec=specs)
+def test_a_pod_that_needs_not_install_is_the_same_without_its_installer(spec: Spec) -> None:
+    bundle = packages.bundle_of(spec.content, "a:1") if isinstance(spec.content, Packages) else None
+    whole = manifests.pod(GROUND, spec, bundle)
+    short = manifests.pod(GROUND, spec, bundle, is_installed=True)
+    assert faults(short) == []
+    whole["spec"].pop("initContainers", None)
+    whole["spec"]["volumes"] = [each for each in whole["spec"]["volumes"] if each["name"] != "sent"]
+    assert short == whole
 
 
 def test_a_bundle_is_named_by_all_it_is_made_of() -> None:

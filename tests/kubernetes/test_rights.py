@@ -1,0 +1,98 @@
+"""The runtime under an account that may do exactly what docs/kubernetes.md lists, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import load_kube_config
+
+from cmbcluster.domain.sources import Lock
+from cmbcluster.errors import RuntimeUnavailable
+from cmbcluster.runtime.kubernetes.client import Cluster
+from cmbcluster.runtime.port import Observation, Sight
+from tests.contracts.runtime_contract import collect, eventually, watching
+from tests.kubernetes.cluster import PYTHON, Admin, end_all, opened, settings_for, spec_of
+from tests.runtime.place import until
+
+pytestmark = pytest.mark.kubernetes
+RULES: list[tuple[str, str, list[str]]] = [
+    ("", "pods", ["get", "list", "watch", "create", "delete"]),
+    ("", "pods/log", ["get"]),
+    ("", "events", ["list", "watch"]),
+    ("", "persistentvolumeclaims", ["get", "create", "patch", "delete"]),
+    ("", "secrets", ["get", "create", "delete"]),
+    ("", "configmaps", ["get", "create"]),
+    ("metrics.k8s.io", "pods", ["get"]),
+]
+
+
+async def account(admin: Admin, name: str, rules: list[tuple[str, str, list[str]]]) -> Configuration:
+    """How to reach the cluster as somebody who may do only that."""
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{admin.namespace}"
+    await admin.create("serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
+    role: dict[str, Any] = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": name},
+        "rules": [{"apiGroups": [group], "resources": [kind], "verbs": verbs} for group, kind, verbs in rules],
+    }
+    assert await admin.cluster.create(f"{rbac}/roles", role) is not None
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": admin.namespace}],
+    }
+    assert await admin.cluster.create(f"{rbac}/rolebindings", binding) is not None
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    answer = await admin.create(f"serviceaccounts/{name}/token", asked)
+    made = Configuration()
+    await load_kube_config(config_file=os.environ["KUBECONFIG"], client_configuration=made)
+    made.cert_file = made.key_file = None
+    made.api_key["BearerToken"] = f"Bearer {answer['status']['token']}"
+    return made
+
+
+async def test_a_whole_life_with_the_rights_that_are_listed(namespace: str, admin: Admin) -> None:
+    configuration = await account(admin, "listed", RULES)
+
+    async def connect() -> Cluster:
+        return Cluster(configuration)
+
+    async with opened(settings_for(namespace), connect=connect) as runtime:
+        spec, seen = spec_of("rights", variables={"KEY": "value"}), list[Observation]()
+        async with watching(runtime, seen):
+            await runtime.start(spec)
+            await eventually(seen, spec.ref, Sight.RUNNING)
+            assert await collect(runtime.logs(spec.ref, offset=0, follow=False))
+            assert await runtime.usage(spec.ref) is not None
+            await runtime.stop(spec.ref)
+            await eventually(seen, spec.ref, Sight.EXITED)
+            await until(runtime, spec.ref, Sight.EXITED)
+            second = spec_of("rights", generation=2)
+            await runtime.start(second)
+            await until(runtime, second.ref, Sight.RUNNING, Sight.EXITED)
+        await end_all(runtime, admin, second.ref)
+
+
+@pytest.mark.parametrize("kind", ["pods", "persistentvolumeclaims", "secrets", "configmaps"])
+async def test_without_the_right_to_make_something_it_is_not_the_owners_fault(
+    namespace: str, admin: Admin, kind: str
+) -> None:
+    less = [(group, what, [v for v in verbs if (what, v) != (kind, "create")]) for group, what, verbs in RULES]
+    configuration = await account(admin, f"without-{kind}", less)
+
+    async def connect() -> Cluster:
+        return Cluster(configuration)
+
+    async with opened(settings_for(namespace), connect=connect) as runtime:
+        lock = Lock(f"made-up-{kind}==1\n", PYTHON, 1)
+        spec = spec_of(f"without-{kind}", variables={"KEY": "value"}, lock=lock)
+        with pytest.raises(RuntimeUnavailable, match="cannot create resource"):
+            await runtime.start(spec)
+        assert (await runtime.look(spec.ref)).sight is Sight.ABSENT
+        await end_all(runtime, admin, spec.ref)
