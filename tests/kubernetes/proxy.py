@@ -93,8 +93,11 @@ class _Proxy:
                     if not (watching and faults.stall):
                         await response.write(line)
         except TimeoutError:
-            assert request.transport is not None
-            request.transport.close()
+            if request.transport is not None:
+                request.transport.close()
+        except (ConnectionResetError, aiohttp.ClientError):
+            # Whoever asked went away.
+            return response
         return response
 
 

@@ -91,6 +91,8 @@ class Roles:
         web, gate, relay = free_port(), free_port(), free_port()
         self.settings = {
             "CMB_DATABASE_URL": database,
+            "CMB_RUNTIME": "kubernetes",
+            "CMB_WORKSPACE_IMAGE": "none",
             "CMB_DATA_DIR": str(folder / "data"),
             "CMB_TOKEN_KEYS_FILE": str(keys),
             "CMB_PORT": str(self.port),

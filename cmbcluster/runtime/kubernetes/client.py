@@ -26,6 +26,7 @@ REQUEST_SECONDS = 15.0
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
+GOODBYE_SECONDS = 0.1
 MESSAGE_LENGTH = 1000
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
@@ -69,6 +70,8 @@ class Cluster:
             self._renewal.cancel()
             await asyncio.wait([self._renewal])
         await self._client.close()
+        # TLS says goodbye in the background, which aiohttp does not wait for.
+        await asyncio.sleep(GOODBYE_SECONDS)
 
     async def get(self, path: str, **query: str) -> Json | None:
         """An object or a list, or None when it is positively not there."""
@@ -143,6 +146,11 @@ class Cluster:
                 async with response:
                     await _check(response)
                     return await _object(response)
+            except ApiRefused as refused:
+                # Somebody changed the object at the same time; only who makes or deletes one has to look first.
+                if refused.status != 409 or method not in ("GET", "PATCH") or attempt == TRIES:
+                    raise
+                wait_seconds = pause_seconds
             except ApiBusy as busy:
                 wait_seconds = max(busy.retry_after_seconds, pause_seconds)
                 if attempt == TRIES or wait_seconds > LONGEST_PAUSE_SECONDS:

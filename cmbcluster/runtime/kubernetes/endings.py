@@ -139,7 +139,7 @@ def _not_started(message: str) -> tuple[StopReason, str, str]:
     match = _NOT_STARTED.search(message.strip())
     if match is None:
         return StopReason.START_FAILED, "It could not be started.", "Check the start command."
-    what = f"“{match.group(1)}” could not be started: {match.group(2).strip().lower()}."
+    what = f"“{match.group(1)}” could not be started: {match.group(2).strip()}."
     return StopReason.START_FAILED, what, "Check the start command."
 
 

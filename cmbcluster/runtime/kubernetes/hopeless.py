@@ -167,7 +167,7 @@ RULES: tuple[Rule, ...] = (
         "The platform's share of the cluster is used up: it asked for {1}, and {2} of {3} are in use.", TRY_LATER, 20,
     ),
     _rule(
-        Voice.REFUSAL, r"(?:maximum|minimum) (cpu|memory|storage|ephemeral-storage)[^.]* is ([\w.]+)",
+        Voice.REFUSAL, r"(?:maximum|minimum) (cpu|memory|storage|ephemeral-storage)[^.]*? is ([\w.]+)",
         StopReason.QUOTA, "The cluster sets a limit of {1} of {0} for one environment.", "Choose another size.", 0,
     ),
     _rule(

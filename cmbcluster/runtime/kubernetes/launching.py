@@ -62,7 +62,9 @@ class Launcher:
             await self._make(spec)
         except ApiRefused as refused:
             if not is_unwanted(refused):
-                raise RuntimeUnavailable(f"The cluster refused: {refused}", retryable=False) from refused
+                raise RuntimeUnavailable(
+                    f"The cluster refused: {refused}", retryable=refused.status == 409
+                ) from refused
             self._take(ref, refused)
 
     async def _make(self, spec: Spec) -> None:

@@ -59,7 +59,9 @@ class Objects:
                 f"{self._base}/persistentvolumeclaims", manifests.claim(self._ground, spec)
             )
             found = made or self._own(await self._read(path), spec.ref, "workspace")
-        if found is None or status.is_going(found):
+        if found is None:
+            raise _contradiction("workspace")
+        if status.is_going(found):
             raise Conflict("The workspace of that name is being removed.", "Try again in a moment.")
         return found
 
@@ -68,14 +70,18 @@ class Objects:
         made = await self._cluster.create(f"{self._base}/secrets", manifests.secret(self._ground, spec, claim_uid))
         if made is None:
             found = await self._read(f"{self._base}/secrets/{names.secret_name(spec.ref)}")
-            self._own(found, spec.ref, "secret")
+            if self._own(found, spec.ref, "secret") is None:
+                raise _contradiction("secret")
 
     async def make_shared(self, kind: str, body: Json) -> None:
         """A config map or claim that environments share, made when it is not there yet."""
         path = f"{self._base}/{kind}"
-        found = await self._read(f"{path}/{body['metadata']['name']}")
+        own_path = f"{path}/{body['metadata']['name']}"
+        found = await self._read(own_path)
         if found is None:
-            found = await self._cluster.create(path, body) or body
+            found = await self._cluster.create(path, body) or await self._read(own_path)
+        if found is None:
+            raise _contradiction(body["kind"])
         if names.labels_of(found).get(names.INSTANCE) != self._place.instance:
             raise RuntimeUnavailable(f"{body['metadata']['name']} in the cluster is not ours.", retryable=False)
 
@@ -85,7 +91,7 @@ class Objects:
             return
         there = await self.pod(ref)
         if there is None:
-            raise Conflict("An earlier run of this environment has just ended.", "Try again.")
+            raise _contradiction("pod")
         if names.ref_of(there) != ref:
             raise Conflict("Another run of this environment exists.", "Look again.")
 
@@ -100,12 +106,14 @@ class Objects:
             await self._change(self._claim_path(ref.slug), change)
 
     async def end_pod(self, pod: Json, *, grace_seconds: int) -> None:
-        """Ask for the end of exactly this pod, and of the secret of its run."""
+        """Ask for the end of the secret of its run, and of exactly this pod.
+
+        The pod goes last: as long as it is there, whoever repeats this begins at the top.
+        """
         ref = names.ref_of(pod)
-        path = f"{self._base}/pods/{pod['metadata']['name']}"
-        await self._remove(path, names.uid_of(pod), grace_seconds)
         if ref is not None and uses_secret(pod):
             await self._remove(f"{self._base}/secrets/{names.secret_name(ref)}")
+        await self._remove(f"{self._base}/pods/{pod['metadata']['name']}", names.uid_of(pod), grace_seconds)
 
     async def remove_secret(self, ref: Ref) -> None:
         """Delete what a launch that never got its pod may have left."""
@@ -161,5 +169,10 @@ def is_unwanted(refused: ApiRefused) -> bool:
     return refused.status in UNWANTED and not ours
 
 
+def _contradiction(what: str) -> RuntimeUnavailable:
+    """A name was taken, and a moment later nobody had it: to be tried again."""
+    return RuntimeUnavailable(f"The {what} of that name has just gone.")
+
+
 def _not_allowed(refused: ApiRefused) -> RuntimeUnavailable:
-    return RuntimeUnavailable(f"The cluster refused: {refused}", retryable=False)
+    return RuntimeUnavailable(f"The cluster refused: {refused}", retryable=refused.status == 409)

@@ -76,8 +76,11 @@ class KubernetesRuntime:
         self._taken: OrderedDict[Ref, Ending] = OrderedDict()
         self._tails: OrderedDict[str, str] = OrderedDict()
 
-    async def open(self) -> None:
-        """Begin to follow. A cluster that does not answer now is waited for; StartRefused when there is none."""
+    async def open(self, *, follow: bool = True) -> None:
+        """Begin to follow. A cluster that does not answer now is waited for; StartRefused when there is none.
+
+        Without ``follow`` it only looks when asked, which takes fewer rights and no connection that stays.
+        """
         cluster = self._cluster = await self._connect()
         objects = self._objects_found = Objects(cluster, self._ground)
         shared = packages.shared_claim(
@@ -87,6 +90,8 @@ class KubernetesRuntime:
             self._settings.kubernetes_packages_class,
         )
         self._launcher_made = Launcher(objects, self._ground, shared, self._patience)
+        if not follow:
+            return
         self._pods = Watcher(
             cluster, objects.pods_path(), {"labelSelector": self._place.selector}, self._pod_changed,
             trim=_without_bookkeeping, rhythm=self._rhythm,
@@ -256,21 +261,28 @@ class KubernetesRuntime:
 
     def _glimpse(self, pod: Json, ref: Ref) -> Observation:
         """What the watch saw last, without asking."""
-        ending = endings.of_pod(pod, "") if status.is_over(pod) else None
+        ending = endings.of_pod(pod, "") if seeing.sight_of(pod) is Sight.EXITED else None
         return seeing.observation_of(pod, ref, pull=self._happenings.pull(pod), ending=ending)
 
     def _pod_changed(self, pod: Json, is_gone: bool) -> None:
         ref = names.ref_of(pod)
         if ref is None:
             return
+        if status.is_over(pod) and not status.is_going(pod):
+            # Should the pod be cleaned away before anybody looks, this is how it ended.
+            self._note(ref, endings.of_pod(pod, ""))
         if is_gone:
-            if status.was_ready(pod) and not status.is_over(pod) or status.is_true(pod, "DisruptionTarget"):
-                self._taken[ref] = endings.of_deletion(pod)
-                while len(self._taken) > KEPT_ENDINGS:
-                    self._taken.popitem(last=False)
+            if ref not in self._taken and status.was_ready(pod):
+                # One that never was ready is absent instead, so that its launch is begun again.
+                self._note(ref, endings.of_deletion(pod))
             self._begin(self._tell_truth(ref), "look after a pod went away")
         elif self._listeners:
             self._tell(self._glimpse(pod, ref))
+
+    def _note(self, ref: Ref, ending: Ending) -> None:
+        self._taken[ref] = ending
+        while len(self._taken) > KEPT_ENDINGS:
+            self._taken.popitem(last=False)
 
     def _event_heard(self, event: Json, is_gone: bool) -> None:
         name = None if is_gone else self._happenings.hear(event)

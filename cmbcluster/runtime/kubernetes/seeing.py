@@ -21,10 +21,11 @@ PROTECTION = ProtectionView("own-network", "cgroup", "", "")
 
 def sight_of(pod: Pod) -> Sight:
     """What is seen of a pod that exists."""
+    if status.is_going(pod):
+        # Its last state says how the process ended, but not that somebody asked for it.
+        return Sight.STOPPING
     if status.is_over(pod):
         return Sight.EXITED
-    if status.is_going(pod):
-        return Sight.STOPPING
     if status.phase(pod) == "Unknown":
         return Sight.UNKNOWN
     program = status.program(pod)

@@ -1,0 +1,112 @@
+"""Packages of a lock in pods: from an index once, then from the volume, and never writable where programs run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cmbcluster.domain.lifecycle import Stage
+from cmbcluster.domain.sources import Lock, PythonSource
+from cmbcluster.runtime.kubernetes import status
+from cmbcluster.runtime.port import Packages, Sight, Spec
+from tests.kubernetes.cluster import PYTHON, Admin, end_all, opened, settings_for, spec_of, until_true
+from tests.runtime.place import python, until
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.index]
+SERVES_WHAT_IT_SEES = """
+import http.server, json, os, pathlib, sys
+import idna
+seen = {"idna": idna.__version__, "file": idna.__file__, "uid": os.getuid(), "token": os.path.exists("/var/run/secrets"),
+        "settings": sorted(os.listdir(sys.argv[3]))}
+for name, place in (("packages", pathlib.Path(idna.__file__).parent), ("root", pathlib.Path("/etc")),
+                    ("workspace", pathlib.Path("/workspace")), ("tmp", pathlib.Path("/tmp"))):
+    try:
+        (place / "mine").write_text("x"); seen[name] = "written"
+    except OSError as refused:
+        seen[name] = refused.strerror
+print(json.dumps(seen), flush=True)
+http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def lock(tmp_path_factory: pytest.TempPathFactory) -> Lock:
+    """A lock as the control plane resolves it."""
+    folder = tmp_path_factory.mktemp("lock")
+    (folder / "in").write_text("idna\nsix\n")
+    uv = Path(sys.executable).parent / "uv"
+    command = [uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+    done = subprocess.run(
+        [*command, "--python-version", PYTHON, "in"], cwd=folder, capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    return Lock(done.stdout, PYTHON, 2)
+
+
+def with_packages(slug: str, lock: Lock) -> Spec:
+    made = spec_of(slug, python(SERVES_WHAT_IT_SEES, "{address}", "{port}", "{bundled}"), lock=lock)
+    content = Packages(PythonSource(("idna", "six"), PYTHON, bundled="jupyterlab"), lock)
+    return Spec(**{**made.__dict__, "content": content})
+
+
+async def test_the_first_installs_for_all_and_the_next_finds_it(
+    namespace: str, admin: Admin, index_url: str, lock: Lock
+) -> None:
+    async with opened(settings_for(namespace, package_index_url=index_url)) as runtime:
+        both = [with_packages("cold-one", lock), with_packages("cold-two", lock)]
+        await asyncio.gather(*(runtime.start(spec) for spec in both))
+        for spec in both:
+            seen = await until(runtime, spec.ref, Sight.RUNNING, Sight.EXITED, seconds=120)
+            assert seen.sight is Sight.RUNNING, seen.ending
+            marks = {mark.stage: mark for mark in seen.stages}
+            assert (marks[Stage.INSTALLING].done, marks[Stage.INSTALLING].total) == (2, 2)
+        pods = [await admin.pod(spec.ref.slug) for spec in both]
+        # Together they installed once: one of them found it done.
+        assert sorted(status.told_by_installer(pod)["cached"] for pod in pods if pod) == [False, True]
+
+        lines = [line.text async for line in runtime.logs(both[0].ref, offset=0, follow=False)]
+        told = json.loads(lines[0])
+        assert told["file"].startswith("/packages/builds/")
+        assert told["settings"] == ["jupyter_server_config.json", "labconfig"]
+        assert told["uid"] == 1000
+        assert not told["token"]
+        assert told["packages"] == told["root"] == "Read-only file system"
+        assert told["workspace"] == told["tmp"] == "written"
+
+        warm = with_packages("warm", lock)
+        began = time.monotonic()
+        await runtime.start(warm)
+        await until(runtime, warm.ref, Sight.RUNNING, Sight.EXITED, seconds=60)
+        print(f"running {time.monotonic() - began:.1f} s after start on a warm volume")
+        pod = await admin.pod("warm")
+        assert pod is not None
+        assert status.told_by_installer(pod)["cached"] is True
+        assert status.told_by_installer(pod)["seconds"] < 0.5
+        assert await runtime.workspace_bytes(both[0].ref) == 0
+        await end_all(runtime, admin, warm.ref, *(spec.ref for spec in both))
+
+
+async def test_usage_is_measured_by_the_cluster(namespace: str, admin: Admin) -> None:
+    async with opened(settings_for(namespace)) as runtime:
+        spec = spec_of("measured")
+        await runtime.start(spec)
+        await until(runtime, spec.ref, Sight.RUNNING, seconds=60)
+
+        async def is_measured() -> bool:
+            usage = await runtime.usage(spec.ref)
+            return usage is not None and bool(usage.memory_bytes)
+
+        await until_true(is_measured, 60)
+        usage = await runtime.usage(spec.ref)
+        assert usage is not None
+        assert usage.memory_bytes is not None
+        assert 2**20 < usage.memory_bytes < 128 * 2**20
+        assert usage.cpu_millis is not None
+        await end_all(runtime, admin, spec.ref)

@@ -1,0 +1,60 @@
+"""Offsets of a pod's log are moments: every line has one of its own, and reading goes on after it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from cmbcluster.runtime.kubernetes import logs
+from cmbcluster.runtime.port import LogLine
+from tests.runtime.kubernetes.api import Answer, refuses, says, served
+
+TEXT = """2026-01-01T00:00:00.100000001Z one
+2026-01-01T00:00:00.100000002Z two
+2026-01-01T00:00:01.5Z three with words
+"""
+
+
+def text(body: str) -> Answer:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text=body)
+
+    return answer
+
+
+async def read(*answers: Answer, offset: int = 0, follow: bool = False) -> tuple[list[LogLine], list[dict[str, str]]]:
+    async with served(*answers) as (cluster, script):
+        found = [line async for line in logs.read(cluster, "/pods/a", "u1", offset, follow=follow)]
+        return found, [query for _, _, query, _ in script.asked]
+
+
+async def test_lines_have_moments_and_offsets_that_rise() -> None:
+    lines, asked = await read(text(TEXT))
+    assert [line.text for line in lines] == ["one", "two", "three with words"]
+    offsets = [line.offset for line in lines]
+    assert offsets == sorted(set(offsets))
+    # A browser counts exactly up to here.
+    assert offsets[-1] < 2**53
+    assert asked == [{"container": "program", "timestamps": "true"}]
+
+
+async def test_reading_goes_on_after_an_offset() -> None:
+    whole, _ = await read(text(TEXT))
+    rest, asked = await read(text(TEXT), offset=whole[0].offset)
+    assert rest == whole[1:]
+    assert asked[0]["sinceTime"] == "2026-01-01T00:00:00Z"
+    assert (await read(text(TEXT), offset=whole[-1].offset))[0] == []
+
+
+async def test_the_last_bytes_are_whole_lines() -> None:
+    lines, asked = await read(text(TEXT), offset=-22)
+    assert [line.text for line in lines] == ["two", "three with words"]
+    assert "tailLines" in asked[0]
+    assert (await read(text(TEXT), offset=-3))[0] == []
+
+
+async def test_following_ends_with_the_pod() -> None:
+    over = says({"metadata": {"uid": "u1"}, "status": {"phase": "Failed"}})
+    lines, asked = await read(text(TEXT), over, follow=True)
+    assert len(lines) == 3
+    assert asked[0]["follow"] == "true"
+    assert (await read(refuses(400), refuses(404), follow=True))[0] == []

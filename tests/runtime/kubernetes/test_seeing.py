@@ -1,0 +1,225 @@
+"""What is told of a pod in every state a cluster can show, without a cluster."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cmbcluster.domain.lifecycle import Stage, StopReason
+from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, packages, seeing
+from cmbcluster.runtime.kubernetes.happenings import Happenings
+from cmbcluster.runtime.kubernetes.quantities import amount
+from cmbcluster.runtime.kubernetes.room import shortage
+from cmbcluster.runtime.port import Ending, Packages, Sight
+from tests.runtime.kubernetes.specs import GROUND, packages_spec
+
+SPEC = packages_spec()
+assert isinstance(SPEC.content, Packages)
+POD = manifests.pod(GROUND, SPEC, packages.bundle_of(SPEC.content, GROUND.workspace_image))
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(seconds: int) -> str:
+    return (T0 + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def made(phase: str, **status: Any) -> dict[str, Any]:
+    """A pod of the cluster in a phase."""
+    pod = copy.deepcopy(POD)
+    pod["metadata"] |= {"uid": "u1", "creationTimestamp": at(0), "resourceVersion": "1"}
+    pod["status"] = {"phase": phase, **status}
+    return pod
+
+
+def conditions(scheduled: bool = True, ready: bool = False, ready_at: int = 0) -> list[dict[str, Any]]:
+    return [
+        {"type": "PodScheduled", "status": "True" if scheduled else "False", "lastTransitionTime": at(1)},
+        {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": at(ready_at)},
+    ]
+
+
+def container(name: str, ready: bool = False, **state: Any) -> dict[str, Any]:
+    return {"name": name, "ready": ready, "state": state}
+
+
+INSTALLED = [container("packages", terminated={"exitCode": 0, "startedAt": at(2), "finishedAt": at(5)})]
+
+
+def running(*, ready: bool, container_ready: bool | None = None, ready_at: int = 0) -> dict[str, Any]:
+    program = container("program", ready if container_ready is None else container_ready, running={"startedAt": at(6)})
+    return made(
+        "Running", podIP="10.0.0.7", conditions=conditions(ready=ready, ready_at=ready_at),
+        initContainerStatuses=INSTALLED, containerStatuses=[program],
+    )  # fmt: skip
+
+
+def ended(ready_at: int = 0, **state: Any) -> dict[str, Any]:
+    state = {"startedAt": at(6), "finishedAt": at(200), "exitCode": 1} | state
+    return made(
+        "Failed", conditions=conditions(ready_at=ready_at), initContainerStatuses=INSTALLED,
+        containerStatuses=[container("program", terminated=state)],
+    )  # fmt: skip
+
+
+def test_a_ready_pod_runs_at_its_address_with_all_stages() -> None:
+    seen = seeing.observation_of(running(ready=True, ready_at=9), SPEC.ref)
+    assert seen.sight is Sight.RUNNING
+    assert seen.endpoint is not None
+    assert (seen.endpoint.host, seen.endpoint.port) == ("10.0.0.7", 8888)
+    assert [(mark.stage, mark.ended_at is not None) for mark in seen.stages] == [
+        (Stage.SCHEDULING, True), (Stage.INSTALLING, True), (Stage.STARTING, True), (Stage.PORT, True),
+    ]  # fmt: skip
+    assert seen.stages[-1].ended_at == T0 + timedelta(seconds=9)
+
+
+def test_a_pod_whose_node_is_silent_is_unknown_and_never_dead() -> None:
+    silent = running(ready=False, container_ready=True, ready_at=90)
+    assert seeing.observation_of(silent, SPEC.ref).sight is Sight.UNKNOWN
+    assert seeing.observation_of(made("Unknown"), SPEC.ref).sight is Sight.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("pod", "sight"),
+    [
+        (made("Pending", conditions=conditions(scheduled=False)), Sight.BUILDING),
+        (made("Pending", conditions=conditions()), Sight.BUILDING),
+        (made("Pending"), Sight.BUILDING),
+        (running(ready=False), Sight.STARTING),
+        (made("Succeeded"), Sight.EXITED),
+    ],
+)
+def test_sights_on_the_way(pod: dict[str, Any], sight: Sight) -> None:
+    assert seeing.observation_of(pod, SPEC.ref).sight is sight
+    pod["metadata"]["deletionTimestamp"] = at(9)
+    assert seeing.observation_of(pod, SPEC.ref).sight is Sight.STOPPING
+
+
+DISRUPTED = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": at(50)}
+
+
+NO_SUCH_PROGRAM = 'runc: exec: "wat": executable file not found in $PATH: unknown'
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "says"),
+    [
+        (ended(exitCode=3), StopReason.EXITED, "exit code 3 before it answered"),
+        (ended(exitCode=3, ready_at=201), StopReason.EXITED, "exit code 3."),
+        (ended(reason="OOMKilled", exitCode=137), StopReason.MEMORY, "more than 4 GiB"),
+        (ended(exitCode=137), StopReason.NEVER_READY, "nothing answered on port 8888 within 1 min 30 s"),
+        (ended(exitCode=143, finishedAt=at(20)), StopReason.EXITED, "SIGTERM before it answered"),
+        (
+            ended(reason="StartError", exitCode=128, message=NO_SUCH_PROGRAM),
+            StopReason.START_FAILED, "“wat” could not be started: executable file not found in $PATH",
+        ),
+        (
+            ended(reason="StartError", exitCode=128, message='exec: "/x": exec format error: unknown'),
+            StopReason.IMAGE_PLATFORM, "another kind of processor",
+        ),
+        (
+            made("Failed", reason="Evicted", message="Pod ephemeral local storage usage exceeds the total limit"),
+            StopReason.DISK_FULL, "outside of its workspace",
+        ),
+        (
+            made("Failed", reason="Evicted", message="The node was low on resource: memory.",
+                 conditions=[DISRUPTED | {"reason": "TerminationByKubelet"}]),
+            StopReason.EVICTED, "ran short",
+        ),
+        (made("Failed", reason="OutOfcpu", message="Node didn't have enough"), StopReason.NO_ROOM, "OutOfcpu"),
+    ],
+)  # fmt: skip
+def test_endings_in_words(pod: dict[str, Any], reason: StopReason, says: str) -> None:
+    ending = endings.of_pod(pod, "last words")
+    assert ending.reason is reason
+    assert says in ending.what
+    assert ending.then
+    assert ending.ended_at is not None
+
+
+@pytest.mark.parametrize("why", endings.DISRUPTIONS)
+def test_what_the_cluster_took_away_says_why(why: str) -> None:
+    pod = running(ready=True)
+    pod["status"]["conditions"].append(DISRUPTED | {"reason": why})
+    assert endings.of_deletion(pod).reason is endings.DISRUPTIONS[why][0]
+    assert endings.of_deletion(running(ready=True)).reason is StopReason.TAKEN_AWAY
+
+
+@pytest.mark.parametrize(
+    ("terminated", "reason"),
+    [
+        ({"exitCode": 71, "message": '{"has": "3.11"}'}, StopReason.PYTHON_MISSING),
+        ({"exitCode": 72}, StopReason.BUILD_FAILED),
+        ({"exitCode": 73}, StopReason.BUILD_FAILED),
+        ({"exitCode": 137, "reason": "OOMKilled"}, StopReason.MEMORY),
+    ],
+)
+def test_an_installation_that_failed(terminated: dict[str, Any], reason: StopReason) -> None:
+    pod = made("Failed", conditions=conditions(), initContainerStatuses=[container("packages", terminated=terminated)])
+    assert endings.of_pod(pod, "").reason is reason
+
+
+def test_endings_are_remembered_for_three_runs_and_forgotten_on_demand() -> None:
+    claim: dict[str, Any] = {"metadata": {"annotations": {"other": "stays"}}}
+    for run in range(1, 8):
+        kept = memory.note(run, Ending(StopReason.ASKED, f"run {run}", "then", "log", 3, T0))
+        for name, text in kept["metadata"]["annotations"].items():
+            if text is None:
+                claim["metadata"]["annotations"].pop(name, None)
+            else:
+                claim["metadata"]["annotations"][name] = text
+    assert set(memory.endings(claim)) == {5, 6, 7}
+    assert memory.endings(claim)[7] == Ending(StopReason.ASKED, "run 7", "then", "log", 3, T0)
+    change = memory.forget(claim)
+    assert change is not None
+    assert set(change["metadata"]["annotations"].values()) == {None}
+    assert "other" not in change["metadata"]["annotations"]
+    claim["metadata"]["annotations"]["cmbcluster.io/ended-9"] = "written by hand"
+    assert set(memory.endings(claim)) == {5, 6, 7}
+
+
+def test_events_give_a_pull_its_size_and_a_claim_its_trouble() -> None:
+    heard, pod = Happenings(), made("Pending")
+    about = {"kind": "Pod", "uid": "u1", "name": pod["metadata"]["name"]}
+    event = {"metadata": {}, "involvedObject": about, "reason": "Pulling", "message": 'Pulling image "a:1"'}
+    assert heard.hear(event | {"lastTimestamp": at(3)}) == pod["metadata"]["name"]
+    pulled = 'Successfully pulled image "a:1" in 1m2.5s (1m3s including waiting). Image size: 12345 bytes.'
+    heard.hear(event | {"reason": "Pulled", "message": pulled, "lastTimestamp": at(65)})
+    pull = heard.pull(pod)
+    assert pull is not None
+    assert (pull.began_at, pull.ended_at, pull.size_bytes) == (
+        T0 + timedelta(seconds=3), T0 + timedelta(seconds=65), 12345,
+    )  # fmt: skip
+    claim = {"kind": "PersistentVolumeClaim", "uid": "u2", "name": f"workspace-{SPEC.ref.slug}"}
+    wrong = {"metadata": {}, "involvedObject": claim, "reason": "ProvisioningFailed", "message": "no such class"}
+    heard.hear(wrong | {"firstTimestamp": at(4), "lastTimestamp": at(70)})
+    verdict = hopeless.of_pod(made("Pending", conditions=conditions(scheduled=False)), heard.warnings(pod))
+    assert verdict is not None
+    assert verdict.reason is StopReason.VOLUME
+    assert not verdict.is_final(T0 + timedelta(seconds=30))
+    assert verdict.is_final(T0 + timedelta(seconds=64))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("250m", 0.25), ("12345678n", 0.012345678), ("512Mi", 512 * 2**20), ("2", 2), ("x", None)]
+)
+def test_quantities(text: str, value: float | None) -> None:
+    assert amount(text) == (pytest.approx(value) if value is not None else None)
+
+
+def node(memory: str, name: str = "n1", **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": spec, "status": {"allocatable": {"memory": memory, "cpu": "8"}}}
+
+
+def test_a_shortage_in_figures() -> None:
+    said = "0/2 nodes are available: 2 Insufficient memory. preemption: 0/2 nodes are available"
+    other = running(ready=True)
+    other["spec"]["nodeName"] = "n1"
+    found = shortage(POD, said, [node("6Gi"), node("64Gi", "n2", unschedulable=True)], [other])
+    assert found is not None
+    assert found[0] == "It asks for 4 GiB of memory. The roomiest machine has at most 2 GiB free, so 2 GiB are missing."
+    assert found[1].startswith("Choose a size with at most 2 GiB of memory")
+    assert shortage(POD, said, [], []) is None
+    assert shortage(POD, "node(s) had untolerated taint", [node("6Gi")], []) is None
