@@ -152,14 +152,15 @@ def _identity(settings: Settings) -> Identity:
     return OidcIdentity(settings)
 
 
-async def open_parts(settings: Settings, *, prepare: bool = True) -> Parts:
+async def open_parts(settings: Settings, *, prepare: bool = True, follow: bool = True) -> Parts:
     """Open everything that the settings ask for; ``close_parts`` closes it.
 
     ``prepare`` brings schema and catalogue up to date first, which one process does where
-    there are several. Raises StartRefused when this machine cannot give what is asked.
+    there are several; without ``follow`` nothing that runs is watched, since another process
+    is the controller. Raises StartRefused when this machine cannot give what is asked.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    runtime = await _open_runtime(settings)
+    runtime = await _open_runtime(settings, follow=follow)
     resolver = UvResolver(settings)
     made = await _open_services(settings, runtime, runtime, resolver, prepare=prepare)
     set_parts(made)
@@ -171,7 +172,7 @@ async def open_parts(settings: Settings, *, prepare: bool = True) -> Parts:
     return made
 
 
-async def _open_runtime(settings: Settings) -> OpenedRuntime:
+async def _open_runtime(settings: Settings, *, follow: bool) -> OpenedRuntime:
     if settings.runtime == "local":
         local = LocalRuntime(settings)
         await local.open()
@@ -180,7 +181,7 @@ async def _open_runtime(settings: Settings) -> OpenedRuntime:
     from cmbcluster.runtime.kubernetes.runtime import KubernetesRuntime
 
     cluster = KubernetesRuntime(settings)
-    await cluster.open()
+    await cluster.open(follow=follow)
     return cluster
 
 

@@ -10,9 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
 
@@ -20,10 +18,10 @@ from cmbcluster.crypto.keyring import Keyring
 from cmbcluster.edge.frontend import find_bun, project_root
 from cmbcluster.errors import StartRefused
 from tests.edge.stand_ins import echo_server, free_port
+from tests.postgres import Databases
 from tests.roles.process import APPLICATION_PORT
 
 ROOT = Path(__file__).parents[2]
-SERVER = os.environ.get("CMB_TEST_POSTGRES_URL", "")
 READY_SECONDS = 60.0
 END_SECONDS = 15.0
 DRAIN_SECONDS = 3
@@ -93,6 +91,8 @@ class Roles:
         web, gate, relay = free_port(), free_port(), free_port()
         self.settings = {
             "CMB_DATABASE_URL": database,
+            "CMB_RUNTIME": "kubernetes",
+            "CMB_WORKSPACE_IMAGE": "none",
             "CMB_DATA_DIR": str(folder / "data"),
             "CMB_TOKEN_KEYS_FILE": str(keys),
             "CMB_PORT": str(self.port),
@@ -134,21 +134,11 @@ class Roles:
 
 
 @pytest.fixture
-async def database() -> AsyncIterator[str]:
+async def database(postgres: Databases) -> AsyncIterator[str]:
     """The address of an empty database of the test's own."""
-    if not SERVER:
-        if os.environ.get("CMB_REQUIRE_ALL"):
-            pytest.fail("CMB_TEST_POSTGRES_URL names no PostgreSQL")
-        pytest.skip("needs PostgreSQL: CMB_TEST_POSTGRES_URL")
-    server, _, _ = SERVER.rpartition("/")
-    name = f"roles_{uuid4().hex[:12]}"
-    connection = await asyncpg.connect(SERVER)
-    try:
-        await connection.execute(f'CREATE DATABASE "{name}"')
-        yield f"{server.replace('postgresql://', 'postgresql+asyncpg://')}/{name}"
-        await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await connection.close()
+    made = await postgres.make_empty()
+    yield made
+    await postgres.drop(made)
 
 
 @pytest.fixture

@@ -23,17 +23,18 @@ APPLICATION_PORT = "TEST_APPLICATION_PORT"
 class OneApplication(FakeRuntime):
     """Every run is the test's application."""
 
-    def __init__(self, _settings: Settings) -> None:
-        super().__init__()
-
     async def start(self, spec: Spec) -> None:
         """The next port is that of the application."""
         self._next_port = int(os.environ[APPLICATION_PORT]) - 1
         await super().start(spec)
 
 
+async def _open_runtime(_settings: Settings, *, follow: bool) -> OneApplication:
+    return OneApplication()
+
+
 if __name__ == "__main__":
-    wiring.LocalRuntime = OneApplication  # type: ignore[assignment,misc]
+    wiring._open_runtime = _open_runtime  # type: ignore[assignment]
     wiring.UvResolver = lambda _settings: FakeResolver()  # type: ignore[assignment,misc]
     sys.argv[0] = "cmbcluster"
     main()

@@ -22,6 +22,9 @@ from tests.edge.stand_ins import ScriptedAccess
 DATABASE = "postgresql://cmb:secret@127.0.0.1:1/none"
 
 
+CLUSTER = {"runtime": "kubernetes", "workspace_image": "none"}
+
+
 def settings_of(folder: Path, **more: object) -> Settings:
     return Settings(data_dir=folder, _env_file=None, **more)  # type: ignore[arg-type]
 
@@ -35,8 +38,15 @@ def test_sqlite_serves_one_process_alone(role: type[Role], tmp_path: Path) -> No
 
 @pytest.mark.parametrize("role", [Web, Gate])
 def test_replicas_share_their_keys(role: type[Role], tmp_path: Path) -> None:
-    settings = settings_of(tmp_path, database_url=DATABASE)
+    settings = settings_of(tmp_path, database_url=DATABASE, **CLUSTER)
     with pytest.raises(StartRefused, match="cmbcluster admin make-keys"):
+        run_role(settings, role(settings))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("role", [Web, Controller])
+def test_environments_of_this_machine_belong_to_one_process(role: type[Role], tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, database_url=DATABASE)
+    with pytest.raises(StartRefused, match="CMB_RUNTIME=kubernetes"):
         run_role(settings, role(settings))  # type: ignore[call-arg]
 
 
@@ -58,7 +68,6 @@ def test_people_sign_in_somewhere(tmp_path: Path) -> None:
 def test_who_signs_nobody_in_needs_no_secret_of_a_provider(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, identity="elsewhere", google_client_id="id", bind_address="0.0.0.0")
     Edge(settings).check()
-    Controller(settings).check()
 
 
 @pytest.mark.parametrize("value", ["8201", "host:0", "host:70000", "a b:1", "host:", "unix//sock"])

@@ -173,7 +173,7 @@ async def test_a_role_lives_without_its_database(roles: Roles) -> None:
 
 
 async def _set_revision(database: str, revision: str) -> None:
-    connection = await asyncpg.connect(database.replace("+asyncpg", ""))
+    connection = await asyncpg.connect(database)
     try:
         await connection.execute("UPDATE alembic_version SET version_num = $1", revision)
     finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from cmbcluster.commands.roles.process import refuse_local
 from cmbcluster.controller.controller import Controller as Reconciling
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import close_parts, open_parts
@@ -22,7 +23,8 @@ class Controller:
         self._settings = settings
 
     def check(self) -> None:
-        """It has no settings that others do not check."""
+        """What it starts must be there for others too."""
+        refuse_local(self._settings, self.name)
 
     async def open(self, opened: AsyncExitStack) -> None:
         """Work. At the end environments go on."""

@@ -62,6 +62,15 @@ def refuse_sqlite(settings: Settings, name: str) -> None:
         )
 
 
+def refuse_local(settings: Settings, name: str) -> None:
+    """Raise StartRefused for a runtime whose environments are children of one process."""
+    if settings.runtime == "local":
+        raise StartRefused(
+            f"`cmbcluster {name}` is one of several processes, and environments of this machine belong to one alone. "
+            "Set CMB_RUNTIME=kubernetes, or run everything in one process with `cmbcluster up`."
+        )
+
+
 class RoleProcess:
     """The life of one role."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from cmbcluster.commands.roles.keys import check_signing_keys
+from cmbcluster.commands.roles.process import refuse_local
 from cmbcluster.commands.web_application import refuse_elsewhere, web_application
 from cmbcluster.edge.frontend import finished_frontend
 from cmbcluster.edge.places import TcpPlace
@@ -28,6 +29,7 @@ class Web:
     def check(self) -> None:
         """People sign in here, and every replica must believe the sessions of the others."""
         refuse_elsewhere(self._settings, self.name)
+        refuse_local(self._settings, self.name)
         check_signing_keys(self._settings, self.name)
 
     async def open(self, opened: AsyncExitStack) -> None:
@@ -35,7 +37,7 @@ class Web:
         settings = self._settings
         frontend = await finished_frontend(settings.data_dir, settings.public_url)
         opened.push_async_callback(close_parts)
-        await open_parts(settings, prepare=False)
+        await open_parts(settings, prepare=False, follow=False)
         server = SocketServer(
             web_application(frontend, settings),
             TcpPlace.of(settings.web_bind),

@@ -158,7 +158,8 @@ def _program(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:
         "name": PROGRAM,
         "image": _image(ground, spec),
         "imagePullPolicy": "IfNotPresent",
-        "command": inside.command(program, build),
+        # Without words of ours an image starts as it was made to.
+        **({"command": inside.command(program, build)} if program.command else {}),
         "workingDir": inside.WORKSPACE,
         "env": environment,
         "ports": [{"name": "http", "containerPort": program.port, "protocol": "TCP"}],

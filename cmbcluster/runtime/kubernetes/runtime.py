@@ -76,8 +76,16 @@ class KubernetesRuntime:
         self._taken: OrderedDict[Ref, Ending] = OrderedDict()
         self._tails: OrderedDict[str, str] = OrderedDict()
 
-    async def open(self) -> None:
-        """Begin to follow. A cluster that does not answer now is waited for; StartRefused when there is none."""
+    @property
+    def runs_images(self) -> bool:
+        """Container images are what a cluster runs."""
+        return True
+
+    async def open(self, *, follow: bool = True) -> None:
+        """Begin to follow. A cluster that does not answer now is waited for; StartRefused when there is none.
+
+        Without ``follow`` it only looks when asked, which takes fewer rights and no connection that stays.
+        """
         cluster = self._cluster = await self._connect()
         objects = self._objects_found = Objects(cluster, self._ground)
         shared = packages.shared_claim(
@@ -87,6 +95,8 @@ class KubernetesRuntime:
             self._settings.kubernetes_packages_class,
         )
         self._launcher_made = Launcher(objects, self._ground, shared, self._patience)
+        if not follow:
+            return
         self._pods = Watcher(
             cluster, objects.pods_path(), {"labelSelector": self._place.selector}, self._pod_changed,
             trim=_without_bookkeeping, rhythm=self._rhythm,

@@ -1,0 +1,261 @@
+"""The chart as rendered: restricted pods, rights to the letter, no secret outside of a Secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cmbcluster.crypto.keyring import Keyring
+from cmbcluster.settings import PREFIX, Settings
+
+CHART = Path(__file__).parents[2] / "deploy" / "helm" / "cmbcluster"
+GOLDEN = Path(__file__).parent / "golden.yaml"
+HELM = shutil.which("helm")
+GIVEN = {
+    "publicUrl": "https://cmb.example.org",
+    "environments.workspaceImage": "registry.example.org/workspace:1",
+    "secrets.existing": "given",
+}
+MADE = {name: value for name, value in GIVEN.items() if name != "secrets.existing"} | {
+    "secrets.databaseUrl": "postgresql://cmb:hunter2@db/cmb",
+    "secrets.redisUrl": "redis://:hunter2@redis:6379/0",
+}
+WITH_ACCOUNT = {"cmb-cmbcluster-web", "cmb-cmbcluster-controller"}
+Json = dict[str, Any]
+
+pytestmark = pytest.mark.skipif(
+    HELM is None and not os.environ.get("CMB_REQUIRE_ALL"), reason="needs helm on PATH to render the chart"
+)
+
+
+def helm(*words: str) -> subprocess.CompletedProcess[str]:
+    assert HELM is not None, "helm is not on PATH"
+    return subprocess.run([HELM, *words], capture_output=True, text=True, check=False)
+
+
+def rendered(values: dict[str, str], *more: str) -> str:
+    sets = [word for name, value in values.items() for word in ("--set-string", f"{name}={value}")]
+    done = helm("template", "cmb", str(CHART), "--namespace", "cmb", "--kube-version", "1.34.0", *sets, *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def objects(values: dict[str, str], *more: str) -> list[Json]:
+    return [each for each in yaml.safe_load_all(rendered(values, *more)) if each]
+
+
+def kinds(found: list[Json], kind: str) -> list[Json]:
+    return [each for each in found if each["kind"] == kind]
+
+
+def pods(found: list[Json]) -> dict[str, Json]:
+    made = [*kinds(found, "Deployment"), *kinds(found, "Job")]
+    return {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in made}
+
+
+def test_the_chart_is_well_formed() -> None:
+    sets = [word for name, value in GIVEN.items() for word in ("--set", f"{name}={value}")]
+    done = helm("lint", "--strict", str(CHART), *sets)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_it_renders_is_what_was_looked_at() -> None:
+    text = rendered(GIVEN)
+    if os.environ.get("CMB_WRITE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text(), "look at the difference, then write it anew with CMB_WRITE_GOLDEN=1"
+
+
+def test_every_pod_is_restricted() -> None:
+    found = pods(objects(GIVEN))
+    assert {name.removeprefix("cmb-cmbcluster-") for name in found} == {"web", "gate", "controller", "edge", "migrate"}
+    for name, pod in found.items():
+        of_pod = pod["securityContext"]
+        assert of_pod["runAsNonRoot"] is True
+        assert of_pod["runAsUser"] == 1000
+        assert of_pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is (name in WITH_ACCOUNT), name
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+            assert container["resources"]["requests"]["cpu"]
+        assert all(set(volume) <= {"name", "emptyDir", "secret"} for volume in pod["volumes"])
+
+
+def test_every_role_says_how_it_is_and_ends_in_order() -> None:
+    for deployment in kinds(objects(GIVEN), "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        container = pod["containers"][0]
+        assert container["readinessProbe"]["httpGet"] == {"path": "/health/ready", "port": "health"}
+        assert container["livenessProbe"]["httpGet"] == {"path": "/health/live", "port": "health"}
+        pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert pod["terminationGracePeriodSeconds"] > pause + 20
+        assert deployment["spec"]["replicas"] == 2
+
+
+def test_each_role_may_be_disturbed_one_at_a_time() -> None:
+    found = objects(GIVEN)
+    budgets = {each["metadata"]["name"]: each["spec"] for each in kinds(found, "PodDisruptionBudget")}
+    for deployment in kinds(found, "Deployment"):
+        budget = budgets[deployment["metadata"]["name"]]
+        assert budget["maxUnavailable"] == 1
+        assert budget["selector"] == deployment["spec"]["selector"]
+
+
+def test_rights_are_these_and_no_others() -> None:
+    found = objects(GIVEN)
+    assert not kinds(found, "ClusterRole")
+    assert not kinds(found, "ClusterRoleBinding")
+    rights = {
+        role["metadata"]["name"].removeprefix("cmb-cmbcluster-"): {
+            (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+        }
+        for role in kinds(found, "Role")
+    }
+    assert rights["web"] == {
+        ("pods", "get"),
+        ("persistentvolumeclaims", "get"),
+        ("pods/log", "get"),
+    }
+    assert rights["controller"] == {
+        *(("pods", verb) for verb in ("get", "list", "watch", "create", "delete")),
+        *(("persistentvolumeclaims", verb) for verb in ("get", "create", "patch", "delete")),
+        *(("secrets", verb) for verb in ("get", "create", "delete")),
+        *(("configmaps", verb) for verb in ("get", "create")),
+        *(("events", verb) for verb in ("list", "watch")),
+        ("pods/log", "get"),
+    }
+    assert {role["metadata"]["namespace"] for role in kinds(found, "Role")} == {"cmb-envs"}
+    bound = {
+        (binding["roleRef"]["name"], subject["name"], subject["namespace"])
+        for binding in kinds(found, "RoleBinding")
+        for subject in binding["subjects"]
+    }
+    assert bound == {(name, name, "cmb") for name in WITH_ACCOUNT}
+
+
+def test_no_secret_is_anywhere_but_in_a_secret() -> None:
+    found = objects(MADE)
+    for each in found:
+        if each["kind"] != "Secret":
+            text = json.dumps(each)
+            assert "hunter2" not in text, each["metadata"]["name"]
+            assert base64.b64encode(b"hunter2").decode()[:8] not in text
+    variables = [entry for pod in pods(found).values() for entry in pod["containers"][0]["env"]]
+    assert not any("value" in entry for entry in variables if entry["name"].endswith("_URL"))
+
+
+def test_the_edge_gets_no_secret_at_all() -> None:
+    edge = pods(objects(MADE))["cmb-cmbcluster-edge"]
+    assert "ecret" not in json.dumps(edge)
+
+
+def test_new_keys_are_keys(tmp_path: Path) -> None:
+    secret = next(each for each in kinds(objects(MADE), "Secret") if "token-keys.json" in each["data"])
+    assert secret["data"]["token-keys.json"] != secret["data"]["sealing-keys.json"]
+    assert secret["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    for name in ("token-keys.json", "sealing-keys.json"):
+        file = tmp_path / name
+        file.write_bytes(base64.b64decode(secret["data"][name]))
+        Keyring.of_given_file(file)
+
+
+def test_every_setting_is_one() -> None:
+    found = objects(GIVEN)
+    (given,) = kinds(found, "ConfigMap")
+    names = set(given["data"])
+    for pod in pods(found).values():
+        names |= {entry["name"] for entry in pod["containers"][0]["env"]}
+    ours = {name for name in names if name.startswith(PREFIX)}
+    assert len(ours) > 15
+    assert ours <= {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def test_the_settings_of_each_role_can_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = objects(GIVEN)
+    (given,) = kinds(found, "ConfigMap")
+    for name, pod in pods(found).items():
+        if name.endswith("-migrate"):
+            continue
+        variables = dict(given["data"])
+        for entry in pod["containers"][0]["env"]:
+            variables[entry["name"]] = entry.get("value", "").replace("$(POD_IP)", "10.1.2.3")
+        if name.endswith("-web"):
+            variables |= {"CMB_GOOGLE_CLIENT_ID": "id", "CMB_GOOGLE_CLIENT_SECRET": "secret"}
+        with monkeypatch.context() as patch:
+            for variable, value in variables.items():
+                patch.setenv(variable, value)
+            settings = Settings()
+        assert settings.public_url == "https://cmb.example.org"
+        assert settings.kubernetes_namespace == "cmb-envs"
+
+
+def test_migrations_come_first_and_need_nothing_of_the_release() -> None:
+    found = objects(MADE)
+    (job,) = kinds(found, "Job")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    hooks = {each["metadata"]["name"] for each in found if "helm.sh/hook" in each["metadata"].get("annotations", {})}
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    named = {entry["valueFrom"]["secretKeyRef"]["name"] for entry in container["env"] if "valueFrom" in entry}
+    assert named <= hooks
+    assert "envFrom" not in container
+    assert "serviceAccountName" not in job["spec"]["template"]["spec"]
+
+
+def test_environments_reach_nothing_private() -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in kinds(objects(GIVEN), "NetworkPolicy")}
+    assert policies["cmb-cmbcluster-nothing"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    internet = policies["cmb-cmbcluster-internet"]
+    four, six = (block["ipBlock"] for block in internet["egress"][0]["to"])
+    assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"} <= set(four["except"])
+    assert {"fc00::/7", "fe80::/10"} <= set(six["except"])
+    assert internet["podSelector"]["matchExpressions"] == [
+        {"key": "cmbcluster.io/internet", "operator": "NotIn", "values": ["none"]}
+    ]
+    (ingress,) = policies["cmb-cmbcluster-environment"]["ingress"]
+    sources = [each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in ingress["from"]]
+    assert sources == ["edge", "gate"]
+    assert all("namespaceSelector" in each for each in ingress["from"])
+
+
+def test_only_the_edge_talks_to_web_and_gate() -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in kinds(objects(GIVEN), "NetworkPolicy")}
+    for role, ports in (("web", [8201]), ("gate", [8202, 8203])):
+        (rule,) = policies[f"cmb-cmbcluster-{role}"]["ingress"]
+        assert [each["port"] for each in rule["ports"]] == ports
+        (source,) = rule["from"]
+        assert source["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "edge"
+    assert "ingress" not in policies["cmb-cmbcluster-controller"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"publicUrl": ""}, "publicUrl"),
+        ({"publicUrl": "cmb.example.org"}, "publicUrl"),
+        ({"environments.workspaceImage": ""}, "workspaceImage"),
+        ({"environments.namespace": "cmb"}, "must not be the release's own"),
+        ({"secrets.existing": ""}, "secrets.databaseUrl"),
+        ({"secrets.existing": "", "secrets.databaseUrl": "mysql://db"}, "databaseUrl"),
+        ({"webb.replicas": "2"}, "webb"),
+        ({"settings.HOME": "x"}, "settings"),
+    ],
+)
+def test_wrong_values_are_refused_in_words(changes: dict[str, str], said: str) -> None:
+    sets = [word for name, value in (GIVEN | changes).items() for word in ("--set-string", f"{name}={value}")]
+    done = helm("template", "cmb", str(CHART), "--namespace", "cmb", "--kube-version", "1.34.0", *sets)
+    assert done.returncode != 0
+    assert said in done.stderr
