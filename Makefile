@@ -33,7 +33,7 @@ test: $(VENV)/.dev-ready $(VENV)/.bun-ready
 	@tools/get-axe $(TOOLS) $(AXE_VERSION)
 	@tools/get-oidc-provider $(TOOLS) || true
 	@tools/system-packages bwrap:bubblewrap pasta:passt chromium:chromium || true
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@tools/run-tests $(BIN)/python $(PYTEST_ARGS)
 
 check: $(VENV)/.dev-ready
 	@$(BIN)/ruff format --check .

@@ -24,13 +24,18 @@ CLUSTER = ("KUBECONFIG", "CMB_TEST_WORKSPACE_IMAGE", "CMB_TEST_NODE_ADDRESS")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what the machine cannot do, with the reason; CI sets CMB_REQUIRE_ALL and skips nothing."""
-    if os.environ.get("CMB_REQUIRE_ALL"):
-        return
+    """Skip what the machine cannot do, with the reason; CI sets CMB_REQUIRE_ALL and skips nothing.
+
+    CMB_WITHOUT_CLUSTER says that there is no cluster to be had, whatever else is required.
+    """
+    all_required = bool(os.environ.get("CMB_REQUIRE_ALL"))
+    cluster_required = all_required and not os.environ.get("CMB_WITHOUT_CLUSTER")
     for item in items:
         for mark, (tools, reason) in NEEDED.items():
-            if item.get_closest_marker(mark) and not all(shutil.which(tool) for tool in tools):
+            if not all_required and item.get_closest_marker(mark) and not all(shutil.which(tool) for tool in tools):
                 item.add_marker(pytest.mark.skip(reason=reason))
+        if cluster_required:
+            continue
         missing = [name for name in CLUSTER if not os.environ.get(name)]
         if missing and item.get_closest_marker("kubernetes"):
             item.add_marker(pytest.mark.skip(reason=f"needs a cluster: set {', '.join(missing)}"))
