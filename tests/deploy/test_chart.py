@@ -217,7 +217,8 @@ def test_migrations_come_first_and_need_nothing_of_the_release() -> None:
 
 
 def test_environments_reach_nothing_private() -> None:
-    policies = {each["metadata"]["name"]: each["spec"] for each in kinds(objects(GIVEN), "NetworkPolicy")}
+    both = objects(GIVEN, "--set", "environments.ipv6=true")
+    policies = {each["metadata"]["name"]: each["spec"] for each in kinds(both, "NetworkPolicy")}
     assert policies["cmb-cmbcluster-nothing"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     internet = policies["cmb-cmbcluster-internet"]
     four, six = (block["ipBlock"] for block in internet["egress"][0]["to"])
