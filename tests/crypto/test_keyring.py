@@ -12,6 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
+from cmbcluster.crypto import key_file
 from cmbcluster.crypto import keyring as module
 from cmbcluster.crypto.keyring import KEPT_KEYS, Keyring
 from cmbcluster.errors import StartRefused
@@ -126,7 +127,7 @@ def test_a_given_file_that_changes_signs_nobody_out_while_replicas_get_it(
 ) -> None:
     path = tmp_path / "tokens.json"
     path.write_text(module.new_file())
-    here, late = Keyring.of_given_file(path), Keyring(module._read(path), None)
+    here, late = Keyring.of_given_file(path), Keyring(key_file.read(path, module.IF_LOST), None)
     old = here.sign(CLAIMS)
     path.write_text(here.renewed())
     monkeypatch.setattr(module, "READ_AGAIN_SECONDS", 0.0)

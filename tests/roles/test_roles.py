@@ -68,6 +68,7 @@ class Browser:
             assert made.status_code in (201, 202), made.text
             for _ in range(200):
                 seen = (await api.get(f"/api/v1/environments/{made.json()['id']}")).json()
+                assert "phase" in seen, seen
                 if seen["phase"] == "running":
                     return dict(seen)
                 await asyncio.sleep(0.1)
