@@ -192,7 +192,7 @@ class AccessService:
     async def _visitor(self, asked: _Question, row: Environment | None, now: datetime, *, touch: bool) -> Actor | None:
         """Who asks: the person of the token, or of the session behind the environment's cookie."""
         if asked.token:
-            return await self._api_tokens.find(asked.token, touch=touch)
+            return await self._api_tokens.find(asked.token, touch=touch, fresh=True)
         claims = self._claims(asked.cookie, row, now) if row is not None and row.gone_at is None else None
         return await self._sessions.alive(UUID(claims["sid"]), touch=False) if claims else None
 

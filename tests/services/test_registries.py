@@ -180,4 +180,4 @@ async def test_what_is_entered_meanwhile_is_not_sealed_away(tmp_path: Path, data
         assert await sealing == 1
         found = await registries.credentials_for(SYSTEM, ada.person(), check_image("ghcr.io/team/app"))
         assert found is not None
-        assert found.secret == "the-newer-one"  # noqa: S105
+        assert found.secret == "the-newer-one"
