@@ -32,8 +32,18 @@ Cursor = Annotated[
 def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """``content`` as JSON. Written at once, since checking our own answers again costs more than making them."""
     return Response(
-        orjson.dumps(content, option=orjson.OPT_UTC_Z), status, headers=headers, media_type="application/json"
+        orjson.dumps(content, default=_plain, option=orjson.OPT_UTC_Z),
+        status,
+        headers=headers,
+        media_type="application/json",
     )
+
+
+def _plain(value: object) -> str:
+    """An id as PostgreSQL's driver makes it, of a kind of its own that the writer of JSON does not know."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no value of an answer")
 
 
 def row_before(cursor: str) -> UUID | None:
