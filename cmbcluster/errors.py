@@ -9,6 +9,7 @@
     │   ├── Conflict         somebody or something was there first
     │   ├── TooManyRequests  more often than the platform takes; carries the seconds to wait
     │   ├── InvalidInput     carries the field it is about
+    │   ├── Unstorable       a value that no database column takes
     │   └── SignInFailed     a sign-in at a provider that cannot be completed
     ├── DependencyError      something we rely on did not answer; retryable or not
     │   ├── RuntimeUnavailable
@@ -97,6 +98,17 @@ class InvalidInput(UserError):
     def __init__(self, field: str, what: str, then: str = "") -> None:
         self.field = field
         super().__init__(what, then)
+
+
+class Unstorable(UserError):
+    """A value is too long, too large, or has characters that are none; a check before should have said so."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Something given is too long, or has characters that cannot be kept.", "Shorten it, or type it again."
+        )
 
 
 class SignInFailed(UserError):

@@ -76,8 +76,8 @@ class Lease:
     async def _begun(self, begin: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[None]]) -> bool:
         try:
             await begin()
-        except CMBClusterError as failed:
-            log.warning("lease_not_used", lease=self._name, error=str(failed))
+        except Exception as failed:
+            self._note("lease_not_used", failed)
             await end()
             await self.release()
             return False
@@ -96,11 +96,16 @@ class Lease:
                     self.epoch = None
                 if self.epoch is None:
                     self.epoch = await work.leases.take(self._name, self.holder, now, expires_at)
-        except CMBClusterError as failed:
-            log.warning("lease_unknown", lease=self._name, error=str(failed))
+        except Exception as failed:
+            # Whatever it is: who asks no more would look well, and never take over.
+            self._note("lease_unknown", failed)
             return
         if self.epoch is not None:
             self._until = asked_at + self._seconds
+
+    def _note(self, what: str, failed: Exception) -> None:
+        unexpected = None if isinstance(failed, CMBClusterError) else failed
+        log.warning(what, lease=self._name, error=str(failed), exc_info=unexpected)
 
     def _wait_seconds(self) -> float:
         wait_seconds = self._seconds / RENEWALS_IN_A_LEASE

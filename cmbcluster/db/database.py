@@ -128,7 +128,7 @@ class Database:
             writing = self.engine
             glancing = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         else:
-            self.engine = create_async_engine(url, module=sqlite.Driver())
+            self.engine = create_async_engine(url, module=sqlite.Driver(), hide_parameters=True)
             sqlite.prepare(self.engine.sync_engine)
             self._turn = asyncio.Lock()
             reading = self.engine

@@ -12,10 +12,13 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
+import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from cmbcluster.errors import CMBClusterError, DatabaseUnavailable
+from cmbcluster.errors import CMBClusterError, DatabaseUnavailable, Unstorable
+
+logger = structlog.get_logger(__name__)
 
 MOST_RETRIES = 3
 RETRY_AFTER_SECONDS = 0.02
@@ -23,6 +26,7 @@ RETRY_AFTER_SECONDS = 0.02
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03"})  # The server is going down, or ended us.
 _CLASHED = frozenset({"40001", "40P01"})  # Serialisation failure, deadlock.
 _BUSY = frozenset({"55P03", "57014"})  # A lock or an answer took too long.
+_DATA = "22"  # The class of values that do not fit: too long, too large, a zero byte.
 _STALE_PLAN = "cached statement plan is invalid"
 
 TRANSLATED = (DBAPIError, NoConnectionFree, TimeoutError, ConnectionError)
@@ -59,6 +63,10 @@ def meaning(failed: Exception, *, committing: bool) -> Exception:
         return Clashed("another transaction was in the way")
     if state in _BUSY or state.startswith("53") or isinstance(failed, OperationalError):
         return DatabaseUnavailable(f"the database did not answer: {type(failed.orig).__name__} {state}".rstrip())
+    if state.startswith(_DATA):
+        # Ours to find and check before: SQLite would have taken it.
+        logger.warning("the database cannot keep a value", sqlstate=state, statement=failed.statement)
+        return Unstorable()
     return failed
 
 

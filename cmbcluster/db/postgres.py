@@ -41,6 +41,7 @@ def pooled_engine(address: str, *, connections_at_once: int, wait_seconds: float
         pool_timeout=wait_seconds,
         pool_recycle=RECYCLE_SECONDS,
         pool_use_lifo=True,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine.sync_engine, "checkout")

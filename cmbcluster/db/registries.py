@@ -52,6 +52,7 @@ class RegistryAccounts:
         found = await self._session.exec(select(func.count()).where(RegistryAccount.user_id == user_id))
         return found.one()
 
-    async def every(self) -> Sequence[RegistryAccount]:
-        """All accounts of all people, for sealing them anew."""
-        return (await self._session.exec(select(RegistryAccount))).all()
+    async def every(self, *, lock: bool = False) -> Sequence[RegistryAccount]:
+        """All accounts of all people, for sealing them anew; locked: as they are now, until the transaction ends."""
+        query = select(RegistryAccount).order_by(col(RegistryAccount.id))
+        return (await self._session.exec(query.with_for_update() if lock else query)).all()

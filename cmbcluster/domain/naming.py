@@ -57,6 +57,13 @@ def clean_label(text: str, limit: int, needed: str) -> str:
     return clean
 
 
+def clean_search(text: str, limit: int) -> str:
+    """What is looked for, cut to ``limit``; raises InvalidInput (field ``search``) for characters that nothing has."""
+    if not text.isprintable():
+        raise InvalidInput("search", "There are invisible characters in it.", "Type what you look for again.")
+    return text.strip()[:limit]
+
+
 def slug_of(name: str, suffix: str) -> str:
     """The DNS label ``name-suffix``; ``suffix`` is SUFFIX_LENGTH random characters."""
     if len(suffix) != SUFFIX_LENGTH or set(suffix) - set(SUFFIX_ALPHABET):

@@ -81,7 +81,7 @@ def check_claims(
     if not isinstance(found, str) or not hmac.compare_digest(found.encode(), nonce.encode()):
         raise Unbelievable("the nonce of the ID token is not that of this sign-in")
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject.strip() or len(subject) > SUBJECT_LIMIT:
+    if not isinstance(subject, str) or not subject.strip() or len(subject) > SUBJECT_LIMIT or not subject.isprintable():
         raise Unbelievable("the ID token names nobody")
     rules = CodeIDToken(
         dict(claims),

@@ -126,7 +126,7 @@ class RegistryResolver:
         place = Place(talk.host, f"/v2/{talk.source.path}/blobs/{digest}")
         answer = await self._wire.get(place, _headers(talk, {}), MANIFEST_LIMIT_BYTES)
         if answer.status in (301, 302, 303, 307, 308):
-            elsewhere = Place.of_url(urljoin(self._url(place), answer.headers.get("location", "")), self._wire.plain)
+            elsewhere = self._elsewhere(place, answer.headers.get("location", ""))
             if elsewhere is None:
                 raise RegistryUnavailable(f"{talk.source.registry} sends us nowhere")
             answer = await self._wire.get(elsewhere, {}, MANIFEST_LIMIT_BYTES)
@@ -134,8 +134,13 @@ class RegistryResolver:
             raise RegistryUnavailable(f"{talk.source.registry} answered {answer.status} for a blob")
         return answer.body
 
-    def _url(self, place: Place) -> str:
-        return f"{'http' if place.host in self._wire.plain else 'https'}://{place.host}{place.target}"
+    def _elsewhere(self, place: Place, location: str) -> Place | None:
+        """Where a redirect from a place leads; None unless we may ask there at all."""
+        scheme = "http" if place.host in self._wire.plain else "https"
+        try:
+            return Place.of_url(urljoin(f"{scheme}://{place.host}{place.target}", location), self._wire.plain)
+        except ValueError:
+            return None
 
     # ---- one question ----
 

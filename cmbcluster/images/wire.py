@@ -48,6 +48,9 @@ class Place:
         # No account in the address, and no IPv6 literal: its colons are not those of a port.
         if parts.scheme not in _USUAL_PORTS or not parts.hostname or set("@[") & set(parts.netloc):
             return None
+        # Whoever is sent on there must not fail over how it is written.
+        if not parts.netloc.isascii() or not f"{parts.netloc}{parts.path}{parts.query}".isprintable():
+            return None
         usual = port in (None, _USUAL_PORTS[parts.scheme])
         host = parts.hostname if usual else f"{parts.hostname}:{port}"
         if parts.scheme != ("http" if host in plain else "https"):

@@ -25,7 +25,7 @@ from cmbcluster.domain.tiers import LIMITS
 from cmbcluster.errors import Forbidden, NotFound
 from cmbcluster.services.api_tokens import ApiTokenService
 from cmbcluster.services.denials import records_denials
-from cmbcluster.services.environments import NOT_YOURS
+from cmbcluster.services.environments import NOT_YOURS, REFERENCE
 from cmbcluster.services.portraits import Frame, portraits
 from cmbcluster.services.records import note_activity, note_between
 from cmbcluster.services.sessions import SessionService
@@ -192,7 +192,7 @@ class AccessService:
     async def _visitor(self, asked: _Question, row: Environment | None, now: datetime, *, touch: bool) -> Actor | None:
         """Who asks: the person of the token, or of the session behind the environment's cookie."""
         if asked.token:
-            return await self._api_tokens.find(asked.token, touch=touch)
+            return await self._api_tokens.find(asked.token, touch=touch, fresh=True)
         claims = self._claims(asked.cookie, row, now) if row is not None and row.gone_at is None else None
         return await self._sessions.alive(UUID(claims["sid"]), touch=False) if claims else None
 
@@ -264,7 +264,7 @@ async def _id_of(work: Work, environment: UUID | str) -> UUID | None:
     try:
         return UUID(environment)
     except ValueError:
-        row = await work.environments.by_slug(environment[:63])
+        row = await work.environments.by_slug(environment) if REFERENCE.fullmatch(environment) else None
         return row.id if row is not None else None
 
 

@@ -9,6 +9,7 @@ from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database
 from cmbcluster.db.models import Activity
 from cmbcluster.domain.actors import Actor, Scope
+from cmbcluster.domain.naming import clean_search
 from cmbcluster.domain.views import ActivityPage, ActivityView, NoticeView
 from cmbcluster.services.denials import records_denials
 
@@ -43,7 +44,7 @@ class ActivityService:
                 owner_id,
                 environment_id=environment_id,
                 kind=kind,
-                search=search.strip()[:SEARCH_LIMIT],
+                search=clean_search(search, SEARCH_LIMIT),
                 offset=max(0, offset),
                 limit=limit,
             )

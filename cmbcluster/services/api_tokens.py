@@ -117,23 +117,24 @@ class ApiTokenService:
         await self._bus.publish(Ring(f"token:{token_id}", "ended"))
         await self._bus.publish(Ring(f"user:{user_id}", "tokens"))
 
-    async def find(self, secret: str, *, touch: bool = True) -> Actor | None:
+    async def find(self, secret: str, *, touch: bool = True, fresh: bool = False) -> Actor | None:
         """The actor of a token, or None when it opens nothing (any more).
 
-        ``touch`` false: a look that is not a use, such as a connection's own re-check.
+        ``touch`` false: a look that is not a use, such as a connection's own re-check. ``fresh``: for who
+        remembers the answer themselves; the row is asked, or two memories would add up.
         """
-        return (await self._answer(secret, touch=touch)).actor
+        return (await self._answer(secret, touch=touch, fresh=fresh)).actor
 
     async def rests(self, secret: str) -> bool:
         """Whether a token opens nothing only because its person has not signed in for too long."""
         return (await self._answer(secret, touch=False)).rests
 
-    async def _answer(self, secret: str, *, touch: bool) -> _Answer:
+    async def _answer(self, secret: str, *, touch: bool, fresh: bool = False) -> _Answer:
         if not looks_right(secret):
             return _Answer(None, 0)
         key = sha256_hex(secret)
         known = self._answers.get(key)
-        if known is not None and known.until > time.monotonic():
+        if not fresh and known is not None and known.until > time.monotonic():
             return known
         changes = self._changes
         async with self._database.reading() as work:

@@ -10,6 +10,7 @@ from cmbcluster.db.database import Database, Work
 from cmbcluster.db.models import Application
 from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.images import ImageSource
+from cmbcluster.domain.naming import clean_search
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.domain.views import ApplicationView
 from cmbcluster.errors import NotFound
@@ -32,7 +33,7 @@ class CatalogueService:
         """What the person may launch, in the catalogue's order."""
         actor.require(Scope.READ)
         async with self._database.reading() as work:
-            rows = await work.applications.enabled(search.strip()[:SEARCH_LIMIT], category)
+            rows = await work.applications.enabled(clean_search(search, SEARCH_LIMIT), category)
             return tuple([await self._view(work, row) for row in rows])
 
     async def categories(self, actor: Actor) -> tuple[str, ...]:
@@ -89,7 +90,8 @@ class CatalogueService:
 
 async def enabled_application(work: Work, application_id: str) -> Application:
     """The row of an application that may be launched; raises NotFound otherwise."""
-    row = await work.applications.by_id(application_id)
+    # No id has such characters, and PostgreSQL refuses to look for some of them.
+    row = await work.applications.by_id(application_id) if application_id.isprintable() else None
     if row is None or not row.enabled:
         raise NotFound("There is no such application.", "Choose one from the catalogue.")
     return row

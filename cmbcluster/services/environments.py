@@ -20,7 +20,7 @@ from cmbcluster.db.models import Environment
 from cmbcluster.domain.actors import Actor, Scope
 from cmbcluster.domain.contents import source_dict
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Desired, Phase, StopReason
-from cmbcluster.domain.naming import clean_name
+from cmbcluster.domain.naming import clean_name, clean_search
 from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.domain.tiers import (
     LIMITS,
@@ -88,7 +88,7 @@ class EnvironmentService:
         offset = max(0, offset)
         async with self._database.reading() as work:
             rows, total = await work.environments.page(
-                owner_id, search=_searched(search), phase=phase, sort=sort, offset=offset, limit=limit
+                owner_id, search=clean_search(search, SEARCH_LIMIT), phase=phase, sort=sort, offset=offset, limit=limit
             )
             views = await listed(work, rows, await self._frame(work, actor))
         return EnvironmentPage(views, total, offset)
@@ -99,7 +99,7 @@ class EnvironmentService:
         """The environments made before one of them, newest first, for a reader that goes on from where it was."""
         owner_id = actor.require(Scope.READ)
         limit = max(1, min(limit, PAGE_LIMIT + 1))
-        search = _searched(search)
+        search = clean_search(search, SEARCH_LIMIT)
         async with self._database.glance() as work:
             rows = await work.environments.before(owner_id, before, search=search, phase=phase, limit=limit)
             frame = await self._frame(work, actor)
@@ -338,13 +338,6 @@ class EnvironmentService:
         await self._bus.publish(Ring("controller", str(row.id)))
         await self._bus.publish(Ring("gate", str(row.id)))
         await self._bus.publish(Ring(f"user:{row.owner_id}", f"environment:{row.id}"))
-
-
-def _searched(text: str) -> str:
-    """What is looked for; raises InvalidInput for characters that no name has."""
-    if not text.isprintable():
-        raise InvalidInput("search", "There are invisible characters in it.", "Type what you look for again.")
-    return text.strip()[:SEARCH_LIMIT]
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class RegistryService:
         actor.require_system()
         count = 0
         async with self._database.transaction() as work:
-            for row in await work.registry_accounts.every():
+            for row in await work.registry_accounts.every(lock=True):
                 try:
                     row.sealed = self._sealer.seal(self._sealer.open(row.sealed, _purpose(row)), _purpose(row))
                 except CannotOpen:

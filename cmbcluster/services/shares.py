@@ -135,6 +135,8 @@ async def _own(work: Work, environment_id: UUID, owner_id: UUID) -> Environment:
 
 async def _sought(work: Work, wanted: str) -> User:
     """The one person with this verified address or this name."""
+    if not wanted.isprintable():
+        raise InvalidInput("person", *NOBODY)
     found = await (work.users.verified(wanted) if "@" in wanted else work.users.called(wanted))
     if not found:
         raise InvalidInput("person", *NOBODY)

@@ -278,12 +278,14 @@ class SignInService:
         """End what somebody still holds whom the rules admitted once and do no more.
 
         Somebody with a second way in keeps their tokens; their sessions end, and they come back by it.
+        A provider that the settings have no more is no way in.
         """
         async with self._database.reading() as work:
             found = await work.identities.person(provider_id, subject)
-            alone = found is not None and len(await work.identities.of(found[1].id)) == 1
+            kept = await work.identities.of(found[1].id) if found is not None else ()
         if found is not None:
-            await self._end(found[1].id, provider_id, alone=alone)
+            others = [each for each in kept if each.id != found[0].id and each.provider in self._rules]
+            await self._end(found[1].id, provider_id, alone=not others)
 
     async def _end(self, user_id: UUID, provider_id: str, *, alone: bool) -> int:
         """End somebody's sessions, and tokens where there is no other way in; returns how many sessions."""

@@ -76,3 +76,34 @@ async def test_who_loses_it_stops_working(migrated: Database) -> None:
     with pytest.raises(asyncio.CancelledError):
         await keeping
     assert not here.held
+
+
+async def test_who_meets_a_mistake_asks_again(migrated: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller whose waiting had ended would look ready for ever, and never take over."""
+    here = Lease(migrated, "controller", 0.3)
+    transaction, acts, mistakes = migrated.transaction, [], 2
+
+    def mistaken():  # type: ignore[no-untyped-def]
+        nonlocal mistakes
+        mistakes -= 1
+        if mistakes >= 0:
+            raise RuntimeError("column leases.epoch does not exist")
+        return transaction()
+
+    async def begin() -> None:
+        acts.append("begin")
+        if acts == ["begin"]:
+            raise RuntimeError("not this time")
+
+    async def end() -> None:
+        acts.append("end")
+
+    monkeypatch.setattr(migrated, "transaction", mistaken)
+    keeping = asyncio.create_task(here.keep(begin, end))
+    async with asyncio.timeout(20):
+        while acts != ["begin", "end", "begin"]:
+            assert not keeping.done()
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    await here.release()

@@ -66,6 +66,7 @@ def environment(**changes: Any) -> EnvironmentView:
         "program": Program(("denario", "run"), 8501, "/"),
         "lock_digest": "",
         "lock_packages": 0,
+        "image": None,
         "protection": None,
         "stages": (),
         "workspace_bytes": int(18.3 * 1024**3),

@@ -27,8 +27,10 @@ from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy
 from cmbcluster.http.routes import build_routes
 from cmbcluster.wiring import set_parts
+from tests.conftest import BOTH
 from tests.http.conftest import HOME
 from tests.platform import open_platform
+from tests.postgres import Databases
 
 EXAMPLES = 6
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -45,12 +47,16 @@ class Asking:
         self._opened = AsyncExitStack()
         self._headers: dict[str, str] = {}
 
-    def open(self) -> None:
-        """Begin."""
-        self._loop.run_until_complete(self._open())
+    def open(self, databases: Databases | None) -> None:
+        """Begin, over a PostgreSQL if there is one given."""
+        self._loop.run_until_complete(self._open(databases))
 
-    async def _open(self) -> None:
-        self.platform = await self._opened.enter_async_context(open_platform(self.folder))
+    async def _open(self, databases: Databases | None) -> None:
+        more: dict[str, object] = {}
+        if databases is not None:
+            more["database_url"] = url = await databases.make()
+            self._opened.push_async_callback(databases.drop, url)
+        self.platform = await self._opened.enter_async_context(open_platform(self.folder, **more))
         set_parts(self.platform.parts)
         app = Shell(build_routes(), HOME, content_security_policy(HOME, ()))
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -91,11 +97,11 @@ class Asking:
         shutil.rmtree(self.folder)
 
 
-@pytest.fixture(scope="module")
-def asking() -> Iterator[Asking]:
-    """The platform that is asked."""
+@pytest.fixture(scope="module", params=BOTH)
+def asking(request: pytest.FixtureRequest) -> Iterator[Asking]:
+    """The platform that is asked, on each of the databases: what their drivers give us is not the same."""
     opened = Asking()
-    opened.open()
+    opened.open(request.getfixturevalue("postgres") if request.param == "postgresql" else None)
     yield opened
     opened.close()
 

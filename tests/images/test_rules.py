@@ -120,7 +120,7 @@ REFUSED = [
     "100.100.100.200", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "240.0.0.1", "255.255.255.255", "fe80::1",
     "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1",
     "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "2001:0:1::1",
-    "192.0.2.1", "198.18.0.1", "not an address", "",
+    "192.0.2.1", "198.18.0.1", "fec0::1", "not an address", "",
 ]  # fmt: skip
 NEVER = [
     "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "100.100.100.200",
@@ -302,7 +302,7 @@ def storing(location: str, config: bytes = CONFIG) -> Answering:
         if request.headers["host"] != "registry.example.org":
             return httpx.Response(200, content=config)
         if "/blobs/" in request.url.path:
-            return httpx.Response(307, headers={"Location": location})
+            return httpx.Response(307, headers={b"Location": location.encode()})
         if "authorization" not in request.headers:
             return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
         return manifest_answer()
@@ -327,8 +327,13 @@ async def test_a_blob_elsewhere_is_read_there_without_credentials() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["http://storage.example.net/x", "https://inside.example.net/x", "gopher://x/", "https://[::1]/x"]
-)
+    "location",
+    [
+        "http://storage.example.net/x", "https://inside.example.net/x", "gopher://x/", "https://[::1]/x", "https://[",
+        "https://stör.example.net/x", "https://storage.example.net/\x01", "https://storage.example.net:x/",
+        "https://storage.example.net/?\x7f",
+    ],
+)  # fmt: skip
 async def test_a_blob_that_is_nowhere_good_is_left_where_it_is(location: str) -> None:
     scripted = Scripted(storing(location), addresses={"inside.example.net": ("10.0.0.1",)})
     assert await scripted.resolve(credentials=ACCOUNT)

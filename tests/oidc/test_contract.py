@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from cmbcluster.domain.actors import SYSTEM
 from cmbcluster.errors import IdentityUnavailable, NotFound
 from cmbcluster.identity.development import DevelopmentIdentity
 from cmbcluster.identity.documents import FORCED_REFETCH_SECONDS, KEEP_SECONDS, STALE_SECONDS, ProviderDocuments
-from cmbcluster.identity.id_tokens import Unbelievable, checked_claims, read_header
+from cmbcluster.identity.id_tokens import Unbelievable, check_claims, checked_claims, read_header
 from cmbcluster.identity.oidc import OidcIdentity
 from cmbcluster.identity.port import Identity, Ticket
 from cmbcluster.provider_settings import ProviderSettings
@@ -138,6 +139,16 @@ def test_a_key_of_another_kind_signs_nothing() -> None:
     for algorithm, keys in (("ES256", [other]), ("RS256", [key]), ("RS256", [other]), ("ES256", [])):
         with pytest.raises(Unbelievable):
             checked_claims(token, algorithm, keys)
+
+
+@pytest.mark.parametrize("subject", ["a\0b", "a\nb", "\ud800", "\u202ea", "x" * 256, " ", 1, None], ids=ascii)
+def test_a_subject_that_cannot_be_kept_names_nobody(subject: object) -> None:
+    now = time.time()
+    claims = {"iss": ISSUER, "aud": "cmb", "exp": now + 60, "iat": now, "nonce": "n", "sub": subject}
+    about: dict[str, Any] = {"nonce": "n", "access_token": "", "now": now}
+    check_claims({**claims, "sub": "x" * 255}, {"alg": "RS256"}, LAB, **about)
+    with pytest.raises(Unbelievable, match="names nobody"):
+        check_claims(claims, {"alg": "RS256"}, LAB, **about)
 
 
 async def test_the_test_people_of_yesterday_are_out_once_a_provider_is_set(platform: Platform) -> None:

@@ -118,6 +118,22 @@ async def test_a_second_way_in_keeps_everything(platform: Platform) -> None:
     assert await platform.parts.api_tokens.find(made.secret) is None
 
 
+@pytest.mark.parametrize(("second", "keeps"), [("lab", True), ("closed", False)])
+async def test_who_is_refused_keeps_tokens_for_a_way_in_that_is_there(
+    platform: Platform, second: str, keeps: bool
+) -> None:
+    alice = await enter(platform, vouched("alice@example.org"))
+    made = await platform.parts.api_tokens.make(alice, "laptop", ["read"], None)
+    async with platform.parts.database.transaction() as work:
+        user = await work.users.by_id(alice.person())
+        assert user is not None
+        work.identities.add(identity_row(user, vouched("a@uni.example", second), await work.now()))
+    # What follows from a refusal at the door.
+    await platform.parts.sign_ins._shut_out("lab", "alice@example.org")
+    assert not await is_in(platform, alice)
+    assert (await platform.parts.api_tokens.find(made.secret) is not None) is keeps
+
+
 async def test_an_admin_of_the_settings_is_one_as_long_as_they_say_so(platform: Platform) -> None:
     alice = await enter(platform, vouched("alice@example.org", role=Role.ADMIN))
     bob = await enter(platform, vouched("bob@example.org"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -161,3 +162,22 @@ async def test_everything_is_sealed_anew(platform: Platform) -> None:
     found = await platform.parts.registries.credentials_for(SYSTEM, ada.user_id, check_image("ghcr.io/team/app"))
     assert found is not None
     assert found.secret == WORD
+
+
+async def test_what_is_entered_meanwhile_is_not_sealed_away(tmp_path: Path, database_url: str) -> None:
+    """Sealing anew what was read before would bring the old password back."""
+    async with open_platform(tmp_path, image_registries=("ghcr.io",), database_url=database_url) as platform:
+        ada = await platform.sign_in("ada")
+        registries = platform.parts.registries
+        await registries.enter(ada, "ghcr.io", "ada", WORD)
+        async with platform.parts.database.transaction() as work:
+            row = await work.registry_accounts.at(ada.person(), "ghcr.io")
+            assert row is not None
+            row.sealed = SEALER.seal("the-newer-one", f"registry account of {row.user_id} at {row.host}")
+            await work.flush()
+            sealing = asyncio.create_task(registries.seal_anew(SYSTEM))
+            await asyncio.sleep(0.3)
+        assert await sealing == 1
+        found = await registries.credentials_for(SYSTEM, ada.person(), check_image("ghcr.io/team/app"))
+        assert found is not None
+        assert found.secret == "the-newer-one"

@@ -31,15 +31,19 @@ Cursor = Annotated[
 
 def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """``content`` as JSON. Written at once, since checking our own answers again costs more than making them."""
-    text = orjson.dumps(content, default=_as_text, option=orjson.OPT_UTC_Z)
-    return Response(text, status, headers=headers, media_type="application/json")
+    return Response(
+        orjson.dumps(content, default=_plain, option=orjson.OPT_UTC_Z),
+        status,
+        headers=headers,
+        media_type="application/json",
+    )
 
 
-def _as_text(value: Any) -> str:
-    """What the writer does not know: PostgreSQL's driver has a class of its own for keys."""
+def _plain(value: object) -> str:
+    """An id as PostgreSQL's driver makes it, of a kind of its own that the writer of JSON does not know."""
     if isinstance(value, UUID):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is no part of an answer")
+    raise TypeError(f"{type(value).__name__} is no value of an answer")
 
 
 def row_before(cursor: str) -> UUID | None:

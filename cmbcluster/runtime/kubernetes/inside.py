@@ -34,9 +34,14 @@ def fill(text: str, words: Mapping[str, str]) -> str:
 
 
 def command(program: Program, build: str) -> list[str]:
-    """The program's arguments, filled in. Kubernetes would expand $(NAME), so that is escaped."""
+    """The program's arguments, filled in."""
     words = places(program, build)
-    return [fill(word, words).replace("$(", "$$(") for word in program.command]
+    return [_as_it_stands(fill(word, words)) for word in program.command]
+
+
+def _as_it_stands(text: str) -> str:
+    """Kubernetes would expand $(NAME) and make one of two dollar signs, also of those in $$(NAME)."""
+    return text.replace("$", "$$")
 
 
 def variables(program: Program, build: str) -> dict[str, str]:
@@ -60,5 +65,5 @@ def variables(program: Program, build: str) -> dict[str, str]:
         made["PYTHONDONTWRITEBYTECODE"] = "1"
         made["SHELL"] = "/bin/bash"
     words = places(program, build)
-    made.update({name: fill(value, words).replace("$(", "$$(") for name, value in program.environment.items()})
+    made.update({name: _as_it_stands(fill(value, words)) for name, value in program.environment.items()})
     return {name: value for name, value in made.items() if name and "=" not in name and "\0" not in name + value}

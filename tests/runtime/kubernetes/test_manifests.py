@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,20 @@ def test_every_pod_is_restricted_and_limited(spec: Spec) -> None:
         for kind in ("limits", "requests"):
             assert {"cpu", "memory", "ephemeral-storage"} <= set(container["resources"][kind])
     assert names.ref_of(pod) == spec.ref
+
+
+def _expanded(text: str) -> str:
+    """What a node makes of the words of a command and of variables: $(NAME) is looked up, $$ is one dollar sign."""
+    found = re.sub(r"\$(?:\$|\((.*?)\))", lambda match: "EXPANDED" if match[1] is not None else "$", text)
+    return found
+
+
+@pytest.mark.parametrize("word", ["$(HOME)", "$$(HOME)", "$$$(HOME)", "echo $$", "$", "a$b", "$$(A)$(B)$$", "$()"])
+def test_dollar_signs_arrive_as_they_were_written(word: str) -> None:
+    program = Program(("sh", "-c", word), 8888, "/", 90, {"WORD": word})
+    container = objects_of(packages_spec(program=program))[-1]["spec"]["containers"][0]
+    assert _expanded(container["command"][2]) == word
+    assert [_expanded(each["value"]) for each in container["env"] if each["name"] == "WORD"] == [word]
 
 
 @settings(max_examples=200, deadline=None)
