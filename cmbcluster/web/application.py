@@ -10,6 +10,7 @@ from typing import Any
 
 import reflex as rx
 from reflex.event import EventSpec
+from reflex.state import StateUpdate
 from reflex_base.registry import RegistrationContext
 from reflex_base.utils.imports import ImportVar
 from reflex_base.vars import VarData
@@ -17,7 +18,7 @@ from reflex_base.vars.base import Var
 
 from cmbcluster.web.components.detail_page import environment_page
 from cmbcluster.web.components.layout import above_pages
-from cmbcluster.web.guard import Guard
+from cmbcluster.web.guard import ASKED_OVER, Guard
 from cmbcluster.web.live import know_tabs
 from cmbcluster.web.pages import activity, catalogue, environments, home, nowhere, settings
 from cmbcluster.web.pages.environment import DetailState
@@ -68,6 +69,27 @@ def refuse_nonsense(app: rx.App) -> None:
     namespace.on_event = on_event  # type: ignore[method-assign]
 
 
+def answer_only_who_asked(app: rx.App) -> None:
+    """Give what an event led to to the socket it came over, never to another that has the tab's token by now.
+
+    Somebody who knows the token could connect with it while the event is still worked on. A tab
+    that comes back over a new socket loads its page anew by itself.
+    """
+    namespace = app.event_namespace
+    if namespace is None:
+        return
+    emit = namespace.emit_update
+
+    async def emit_update(update: StateUpdate, token: str) -> None:
+        asked_over = ASKED_OVER.get()
+        if asked_over and namespace.token_to_sid.get(token) != asked_over:
+            logger.info("The tab that asked is gone")
+            return
+        await emit(update, token)
+
+    namespace.emit_update = emit_update  # type: ignore[method-assign]
+
+
 def build_app() -> rx.App:
     """The application with every page."""
     app = rx.App(
@@ -81,6 +103,7 @@ def build_app() -> rx.App:
     )
     app.add_middleware(Guard(say_away), index=0)
     refuse_nonsense(app)
+    answer_only_who_asked(app)
     know_tabs(lambda token: None if app.event_namespace is None else app.event_namespace.token_to_sid.get(token))
     _add_pages(app)
     return app

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -38,6 +39,8 @@ HYDRATE = frozenset({"hydrate", "hydrate_and_load"})
 INTERNAL = HYDRATE | {"on_load_internal", "set_is_hydrated", "handle_frontend_exception"}
 AGAIN_SECONDS = 2.0  # until a page that could not be loaded is tried again
 REFLEX_MODULES = ("reflex.", "reflex_base.", "reflex_components_")
+# The socket over which came what the present task works on; empty outside of events.
+ASKED_OVER: ContextVar[str] = ContextVar("asked_over", default="")
 
 
 class Owner(rx.State):
@@ -105,6 +108,7 @@ class Guard(rx.Middleware):
     async def preprocess(self, app: rx.App, state: BaseState, event: Event) -> StateUpdate | None:
         """Let the event through (None), or answer in its place."""
         root = state._get_root_state()
+        ASKED_OVER.set(str(root.router.session.session_id))
         short = event.name.rsplit(".", 1)[-1]
         registered = RegistrationContext.get().event_handlers.get(event.name)
         if registered is None:
