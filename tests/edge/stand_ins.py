@@ -63,6 +63,7 @@ def environment(**changes: Any) -> EnvironmentView:
             "",
         ),
         "source": PythonSource(("denario[app]",), "3.12"),
+        "image": None,
         "program": Program(("denario", "run"), 8501, "/"),
         "lock_digest": "",
         "lock_packages": 0,
