@@ -173,8 +173,8 @@ def test_stages_of_a_pod_go_by_and_the_explorer_answers_a_slider(
     for name in ("Queued", "Resolving", "Scheduling", "Installing", "Port 8501 answers"):
         expect(page.locator(".fall .st", has_text=name)).to_be_visible(timeout=BUILD_MILLISECONDS)
     wait_running(page, pods_up, launched["CMB explorer"])
-    expect(page.locator("#launch")).to_contain_text(re.compile(r"on [a-z0-9.-]+"))  # The node it was given.
-    expect(page.locator("#protection")).to_contain_text("Own pod")
+    expect(page.locator(".fall")).to_contain_text(re.compile(r"on [a-z0-9.-]+"))  # The node it was given.
+    expect(page.locator("section", has=page.locator("#protection")).last).to_contain_text("Own pod")
     expect(page.locator("main")).not_to_contain_text("this machine")
     with opened(context, page) as explorer:
         assert re.match(r"http://cmb-explorer(-\d+)?-[a-z0-9]{6}\.localhost", explorer.url)

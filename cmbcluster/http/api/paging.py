@@ -31,9 +31,15 @@ Cursor = Annotated[
 
 def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """``content`` as JSON. Written at once, since checking our own answers again costs more than making them."""
-    return Response(
-        orjson.dumps(content, option=orjson.OPT_UTC_Z), status, headers=headers, media_type="application/json"
-    )
+    text = orjson.dumps(content, _plain, orjson.OPT_UTC_Z)
+    return Response(text, status, headers=headers, media_type="application/json")
+
+
+def _plain(value: object) -> str:
+    """What is written for a value that orjson does not know: PostgreSQL's driver has a class of its own for ids."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not for JSON")
 
 
 def row_before(cursor: str) -> UUID | None:
