@@ -89,8 +89,8 @@ def test_stages_go_by_and_the_explorer_answers_a_slider(
 
 def move_a_slider(explorer: Page) -> None:
     """See the plot of the CMB explorer follow one of its sliders."""
-    expect(explorer.get_by_role("heading", name="CMB explorer")).to_be_visible(timeout=60_000)
-    expect(explorer.locator(".cartesianlayer .js-line").first).to_be_attached(timeout=60_000)
+    expect(explorer.get_by_role("heading", name="CMB explorer")).to_be_visible(timeout=180_000)
+    expect(explorer.locator(".cartesianlayer .js-line").first).to_be_attached(timeout=180_000)
     before = curves(explorer)
     explorer.locator("[data-testid=stSlider] input[type=range]").first.press("ArrowRight")
     until = time.monotonic() + 60
