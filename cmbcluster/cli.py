@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="cmbcluster",
-    help="Private, time-limited research environments on this machine.",
+    help="Private, time-limited research environments.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -45,7 +45,7 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """Private, time-limited research environments on this machine."""
+    """Private, time-limited research environments."""
 
 
 @app.command()

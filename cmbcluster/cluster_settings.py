@@ -5,10 +5,13 @@ A part of ``Settings``, which reads them; must never import another of ours.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+# Written with commas, as a person writes them.
+Tiers = Annotated[tuple[Literal["free", "premium"], ...], NoDecode]
 
 
 class ClusterSettings(BaseSettings):
@@ -46,6 +49,11 @@ class ClusterSettings(BaseSettings):
     kubernetes_stop_grace_seconds: int = Field(
         10, ge=1, le=300, description="Time an application in a cluster has to end by itself before it is ended."
     )
+    kubernetes_offline_tiers: Tiers = Field(
+        (),
+        description="Tiers, with commas, whose environments get the label that the chart's network rules take the "
+        "internet away by.",
+    )
     workspace_image: str = Field(
         "", description="Image with Python and uv that Python packages are installed on and run from, in a cluster."
     )
@@ -55,3 +63,8 @@ class ClusterSettings(BaseSettings):
     package_index_url: str = Field(
         "", description="Index that pods of a cluster install packages from; empty means uv's usual one."
     )
+
+    @field_validator("kubernetes_offline_tiers", mode="before")
+    @classmethod
+    def _tiers_with_commas(cls, value: object) -> object:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value

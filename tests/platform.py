@@ -67,7 +67,8 @@ class Platform:
         """A controller that begins now, as after a restart: it knows nothing."""
         recorder = Recorder(self.parts.database, self.bus)
         self._resolutions = Resolutions(self.woken.add)
-        contents = Contents(recorder, self.resolver, self.images, self.parts.registries)
+        offline_tiers = self.parts.settings.kubernetes_offline_tiers
+        contents = Contents(recorder, self.resolver, self.images, self.parts.registries, offline_tiers)
         self._reconciler = Reconciler(recorder, self.runtime, self.runtime, self._resolutions, contents, reach)
         return self._reconciler
 

@@ -337,3 +337,11 @@ def test_a_cluster_needs_an_image_to_run_packages_on(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CMB_WORKSPACE_PYTHON", "three")
     with pytest.raises(StartRefused, match="CMB_WORKSPACE_PYTHON"):
         load_settings()
+
+
+def test_offline_tiers_are_written_with_commas_and_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMB_KUBERNETES_OFFLINE_TIERS", "free, premium")
+    assert load_settings().kubernetes_offline_tiers == ("free", "premium")
+    monkeypatch.setenv("CMB_KUBERNETES_OFFLINE_TIERS", "gratis")
+    with pytest.raises(StartRefused, match="CMB_KUBERNETES_OFFLINE_TIERS"):
+        load_settings()

@@ -92,7 +92,7 @@ def _greet(settings: Settings, console: Console, seconds: float) -> None:
     rows = [
         ("Open", f"[bold]{escape(settings.public_url)}[/bold]"),
         ("Sign in", escape(_way_in(settings))),
-        ("Environments", _protection()),
+        ("Environments", _protection(settings)),
         ("Data", escape(str(settings.data_dir))),
         ("Stop", "Ctrl-C; environments are stopped too and their workspaces kept"),
     ]
@@ -118,12 +118,13 @@ def _way_in(settings: Settings) -> str:
     return words
 
 
-def _protection() -> str:
-    """How environments are separated from this machine, and how to do better."""
-    # The local runtime alone has levels; on a cluster the platform itself separates.
+def _protection(settings: Settings) -> str:
+    """How environments are separated, and how to do better."""
+    # The local runtime alone has levels; in a cluster each has a pod of its own.
     isolation = getattr(parts().runtime, "isolation", None)
     if isolation is None:
-        return "as the runtime separates them"
+        where = f"pods in the cluster's namespace {settings.kubernetes_namespace}"
+        return escape(f"{where}; its network rules say what they can reach")
     words = escape(_LEVELS.get(isolation.level, isolation.level))
     if isolation.missing:
         words += f"\n{escape(isolation.missing)}"

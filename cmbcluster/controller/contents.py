@@ -6,7 +6,7 @@ of ours. An account at a registry is looked up anew for every start and kept now
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from cmbcluster.domain.lifecycle import Stage
 from cmbcluster.domain.sources import Lock, Program
 from cmbcluster.images.port import ImageResolver
 from cmbcluster.packages.port import Resolver
-from cmbcluster.runtime.port import Packages, Ref, Spec, StageMark
+from cmbcluster.runtime.port import Packages, Placement, Ref, Spec, StageMark
 from cmbcluster.services.registries import RegistryService
 
 
@@ -29,12 +29,18 @@ class Contents:
     """Resolves sources, keeps what they were resolved to, and makes specs of it."""
 
     def __init__(
-        self, recorder: Recorder, resolver: Resolver, images: ImageResolver, registries: RegistryService
+        self,
+        recorder: Recorder,
+        resolver: Resolver,
+        images: ImageResolver,
+        registries: RegistryService,
+        offline_tiers: Collection[str] = (),
     ) -> None:
         self._recorder = recorder
         self._resolver = resolver
         self._images = images
         self._registries = registries
+        self._offline_tiers = offline_tiers
 
     def is_known(self, row: Environment) -> bool:
         """Whether the row's source has been resolved."""
@@ -72,7 +78,14 @@ class Contents:
             workspace_bytes=row.workspace_bytes,
             operation_id=row.operation_id,
             pull_config=pull_config,
+            placement=await self._placement(row),
         )
+
+    async def _placement(self, row: Environment) -> Placement:
+        """What the tier of its owner says about where it may run; asked only where tiers differ."""
+        if not self._offline_tiers:
+            return Placement()
+        return Placement(internet=await self._recorder.tier_of(row) not in self._offline_tiers)
 
     async def _content(self, row: Environment) -> tuple[Packages | PinnedImage, str]:
         source = source_of(row.source)

@@ -46,7 +46,8 @@ class Controller:
         self._recorder = Recorder(parts.database, parts.bus)
         self._queue: WorkQueue[UUID] = WorkQueue()
         self._resolutions = Resolutions(self._queue.add)
-        contents = Contents(self._recorder, parts.resolver, parts.images, parts.registries)
+        offline_tiers = parts.settings.kubernetes_offline_tiers
+        contents = Contents(self._recorder, parts.resolver, parts.images, parts.registries, offline_tiers)
         self._reconciler = Reconciler(self._recorder, parts.runtime, parts.insight, self._resolutions, contents, reach)
         self._orphans = Orphans(self._recorder, parts.runtime)
         self._tasks: list[asyncio.Task[None]] = []

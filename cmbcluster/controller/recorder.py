@@ -21,7 +21,7 @@ from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.db.database import Database, Work
 from cmbcluster.db.failures import retried
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
-from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.domain.actors import SYSTEM, Tier
 from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason, may_follow
 from cmbcluster.domain.sources import Lock
@@ -152,6 +152,14 @@ class Recorder:
             row.image = asdict(image)
             await _put_stages(work, row, [resolving])
             return row
+
+    async def tier_of(self, row: Environment) -> Tier:
+        """The tier that the row's owner has now."""
+        async with self._database.reading() as work:
+            owner = await work.users.by_id(row.owner_id)
+        if owner is None:
+            raise RuntimeError(f"the owner of {row.slug} is missing")
+        return Tier(owner.tier)
 
     async def lock_of(self, row: Environment) -> Lock | None:
         """The lock of the row's packages."""

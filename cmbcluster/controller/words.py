@@ -19,7 +19,7 @@ LOST = (
 )
 INDEX_SILENT = (
     "The package index did not answer.",
-    "Check this machine's connection, then try again.",
+    "Check the network, then try again.",
 )
 REGISTRY_SILENT = (
     "The registry of its image did not answer.",

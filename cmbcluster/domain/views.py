@@ -129,10 +129,10 @@ class StageView:
 
 @dataclass(frozen=True)
 class ProtectionView:
-    """How an environment is separated from this machine, and what is missing.
+    """How an environment is separated from everything else, and what is missing.
 
     ``level``: ``own-network``, ``sandbox`` or ``none``, or ``pod`` in a cluster. ``limits_by`` says what holds the
-    limits (``systemd``, ``cgroup``, ``measured``). ``mend`` is a command, or empty.
+    limits (``systemd``, ``cgroup``, ``measured``, or ``pod``). ``mend`` is a command, or empty.
     """
 
     level: str

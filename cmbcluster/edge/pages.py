@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from html import escape
 
+from cmbcluster.domain.images import ImageSource
 from cmbcluster.domain.lifecycle import LAUNCHING, Phase, Stage
 from cmbcluster.domain.views import EnvironmentView, StageView
 from cmbcluster.plain import drawings
@@ -37,7 +38,8 @@ def _clock(at: datetime) -> str:
 
 def _head(environment: EnvironmentView, phase: Phase) -> str:
     family, drawing = drawings.glyph(phase)
-    word = "Building" if phase is Phase.PULLING else phase.value.capitalize()
+    building = "Pulling" if isinstance(environment.source, ImageSource) else "Building"
+    word = building if phase is Phase.PULLING else phase.value.capitalize()
     chip = f'<span class="phase {family}">{drawing}{word}</span>'
     return f'<div class="row">{drawings.tile(environment.icon)}{chip}</div>'
 
@@ -140,7 +142,8 @@ def launching(environment: EnvironmentView, *, host: str, home: str) -> bytes:
     now, bar = "It is waiting for its turn", ""
     if stage is not None:
         words, bar = _progress(stage)
-        now = _STAGES[stage.stage] + words
+        of_image = stage.stage is Stage.DOWNLOADING and isinstance(environment.source, ImageSource)
+        now = ("Its image is being pulled" if of_image else _STAGES[stage.stage]) + words
     phase = environment.phase if environment.phase in LAUNCHING else Phase.QUEUED
     return document(
         title=f"{environment.name} is on its way",

@@ -98,10 +98,12 @@ def installing(said: str) -> CMBClusterError:
     elif _GONE.search(text):
         what, then = "The index no longer has a file of this lock.", "Choose Update to make a new lock."
     elif match := _ONLY_WHEELS.search(text):
-        what = f"{match.group(1)} has no ready-made file for this machine; only packages with wheels can be used."
+        what = (
+            f"{match.group(1)} has no ready-made file for this kind of machine; only packages with wheels can be used."
+        )
         then = "Ask for another version of it, or for another Python version."
     elif match := _BUILD.search(text):
-        what = f"{match.group(1)} has no ready-made file for this machine, and building it failed."
+        what = f"{match.group(1)} has no ready-made file for this kind of machine, and building it failed."
         then = "Ask for another version of it, or for another Python version."
     elif unavailable(said) is not None:
         return PackagesFailed(
@@ -130,7 +132,7 @@ def _resolving_words(text: str, source: PythonSource) -> tuple[str, str]:
         what = f"{match.group(1)} has no ready-made file for Python {source.python}, and building it failed."
         return what, "Ask for another version of it, or for another Python version."
     if match := _NO_FILE.search(text):
-        what = f"{match.group(1)} has no file for Python {source.python} on this machine."
+        what = f"{match.group(1)} has no file for Python {source.python} on this kind of machine."
         return what, "Choose another Python version, or another version of the package."
     if match := _OTHER_PYTHON.search(text):
         what = f"{match.group(1)} needs Python {match.group(2)}, and {source.python} was chosen."

@@ -51,7 +51,8 @@ class Placement:
     """Where a cluster may put an environment, and with what. A single machine has no use for it.
 
     ``storage_class`` and ``ephemeral_bytes`` empty: what the platform's settings say. ``root_is_writable``
-    is for images whose programs write beside their own files.
+    is for images whose programs write beside their own files. Without ``internet`` it reaches what the
+    cluster's network rules leave to such environments.
     """
 
     node_selector: tuple[tuple[str, str], ...] = ()
@@ -62,6 +63,7 @@ class Placement:
     storage_class: str = ""
     ephemeral_bytes: int = 0
     root_is_writable: bool = False
+    internet: bool = True
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Acts(rx.State):
     deleting_id: str = ""
     deleting_name: str = ""
     deleting_workspace: str = ""
-    deleting_slug: str = ""
+    deleting_place: str = ""  # where an operator finds a workspace that stays
     delete_errors: dict[str, str] = {}
 
     @rx.event
@@ -80,7 +80,9 @@ class Acts(rx.State):
         """Open the dialog that says what goes and what stays."""
         async with telling(self):
             view = await parts().environments.get(await actor_of(self), environment_id(raw_id))
-            self.deleting_id, self.deleting_name, self.deleting_slug = str(view.id), view.name, view.slug
+            self.deleting_id, self.deleting_name = str(view.id), view.name
+            is_local = parts().settings.runtime == "local"
+            self.deleting_place = f"environments/{view.slug}/workspace" if is_local else f"workspace-{view.slug}"
             self.deleting_workspace = bytes_words(view.workspace_bytes) if view.workspace_bytes else ""
             self.delete_errors = {}
 

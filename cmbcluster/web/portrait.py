@@ -214,13 +214,14 @@ def _made_of(view: EnvironmentView) -> str:
 
 LEVELS: dict[str, tuple[str, str, str]] = {
     "own-network": ("Own network", "ok", "It can reach the internet and nothing on this machine."),
-    "pod": ("Own pod", "ok", "It has no rights in the cluster, whose network rules say what it can reach."),
+    "pod": ("Own pod", "ok", "It has no rights in the cluster, and the cluster's network rules say what it can reach."),
     "sandbox": ("Sandbox", "warn", "It sees its own files only, and shares this machine's network."),
     "none": ("No separation", "bad", "It runs as a plain process of this machine."),
 }
 LIMITS_BY: dict[str, str] = {
     "systemd": "Memory, CPU and processes are limited by systemd.",
     "cgroup": "Memory, CPU and processes are limited by the kernel.",
+    "pod": "Memory and CPU are limited by the cluster.",
     "measured": "Memory is measured and it is stopped when it takes too much; CPU is not limited.",
 }
 

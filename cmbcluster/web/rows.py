@@ -9,7 +9,6 @@ from cmbcluster.domain.lifecycle import Phase, StopReason
 from cmbcluster.domain.views import EnvironmentView
 from cmbcluster.web.timeline import current_stage, percent_done, stages_of
 from cmbcluster.web.words import (
-    PHASES,
     STAGES,
     about_words,
     bytes_words,
@@ -18,6 +17,7 @@ from cmbcluster.web.words import (
     icon_of,
     kind_of,
     phase_glyph,
+    phase_word,
     seconds_words,
     size_words,
     without_stop,
@@ -81,7 +81,7 @@ def environment_path(view: EnvironmentView) -> str:
 
 def env_row(view: EnvironmentView, now: datetime) -> EnvRow:
     """One environment as a row."""
-    family, word = PHASES[view.phase]
+    family, word = phase_word(view.phase, view.source)
     kind = kind_of(view.phase)
     used, used_words = _time_used(view, now)
     line, line_at, note, note_at = _lines(view, kind)

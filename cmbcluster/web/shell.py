@@ -22,7 +22,7 @@ from cmbcluster.web.access import signed_in
 from cmbcluster.web.guard import actor_of
 from cmbcluster.web.palette import palette_items
 from cmbcluster.web.rows import env_row, environment_path
-from cmbcluster.web.words import PHASES, epoch, initials, phase_glyph, seconds_words, sentence
+from cmbcluster.web.words import epoch, initials, phase_glyph, phase_word, seconds_words, sentence
 from cmbcluster.wiring import parts
 
 TOASTS_KEPT = 5
@@ -164,7 +164,7 @@ def show_shell(shell: Shell, base: Base) -> None:
 
 
 def _up_row(view: EnvironmentView) -> UpRow:
-    family, word = PHASES[view.phase]
+    family, word = phase_word(view.phase, view.source)
     return UpRow(
         id=str(view.id),
         name=view.name,

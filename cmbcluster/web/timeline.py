@@ -117,10 +117,15 @@ def waterfall(view: EnvironmentView, now: datetime) -> Waterfall:
     step = next((s for s in STEPS_SECONDS if end / s <= TICKS), STEPS_SECONDS[-1])
     whole = end * 1.04
     lanes = [_lane(view, s, span, whole) for s, span in zip(view.stages, spans, strict=True)]
-    ticks = [Tick(100 * t / whole, seconds_words(t).replace(".0", "")) for t in range(0, int(end) + 1, step)]
+    ticks = [Tick(100 * t / whole, _tick_words(t)) for t in range(0, int(end) + 1, step)]
     usual = any(lane.ghost_w for lane in lanes)
     head, foot, note = _words(view, spans, now, launching)
     return Waterfall(lanes, ticks, 100 * step / whole, head, usual, foot, note)
+
+
+def _tick_words(seconds: int) -> str:
+    """A length of whole steps, as short as it can be: there is little room between two ticks."""
+    return seconds_words(seconds).replace(".0", "").removesuffix(" 00 s")
 
 
 def _spans(view: EnvironmentView, zero: datetime, now: datetime, launching: bool) -> list[tuple[float, float, float]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from cmbcluster.domain.contents import Source
+from cmbcluster.domain.images import ImageSource
 from cmbcluster.domain.lifecycle import AT_REST, LAUNCHING, Phase, Stage
 from cmbcluster.domain.tiers import GIB, MIB
 
 KIB = 1024
 ICONS = frozenset({"jupyter", "agent", "denario", "explorer", "sliders", "custom"})
 
-# Phase: family of colours, word. A local runtime builds where a cluster pulls an image.
+# Phase: family of colours, word. What is built of packages is pulled as an image.
 PHASES: dict[Phase, tuple[str, str]] = {
     Phase.QUEUED: ("", "Queued"),
     Phase.SCHEDULING: ("move", "Scheduling"),
@@ -24,6 +26,7 @@ PHASES: dict[Phase, tuple[str, str]] = {
     Phase.GONE: ("bad", "Deleted"),
     Phase.UNKNOWN: ("warn", "Unknown"),
 }
+PULLING_IMAGE = ("move", "Pulling")
 
 STAGES: dict[Stage, str] = {
     Stage.QUEUED: "Queued",
@@ -47,6 +50,11 @@ def kind_of(phase: Phase) -> str:
     if phase is Phase.GONE:
         return "deleting"
     return phase.value
+
+
+def phase_word(phase: Phase, source: Source) -> tuple[str, str]:
+    """A phase's family of colours and its word, which differs where an image is pulled."""
+    return PULLING_IMAGE if phase is Phase.PULLING and isinstance(source, ImageSource) else PHASES[phase]
 
 
 def phase_glyph(phase: Phase) -> str:

@@ -83,15 +83,20 @@ def test_stages_go_by_and_the_explorer_answers_a_slider(
         expect(page.locator(".fall .st", has_text=stage)).to_be_visible(timeout=BUILD_MILLISECONDS)
     wait_running(page, up, launched["CMB explorer"])
     with opened(context, page) as explorer:
-        expect(explorer.get_by_role("heading", name="CMB explorer")).to_be_visible(timeout=60_000)
         assert re.match(r"http://cmb-explorer(-\d+)?-[a-z0-9]{6}\.localhost", explorer.url)
-        expect(explorer.locator(".cartesianlayer .js-line").first).to_be_attached(timeout=60_000)
-        before = curves(explorer)
-        explorer.locator("[data-testid=stSlider] input[type=range]").first.press("ArrowRight")
-        until = time.monotonic() + 60
-        while curves(explorer) == before:
-            assert time.monotonic() < until, "the plot did not follow the slider"
-            explorer.wait_for_timeout(200)
+        move_a_slider(explorer)
+
+
+def move_a_slider(explorer: Page) -> None:
+    """See the plot of the CMB explorer follow one of its sliders."""
+    expect(explorer.get_by_role("heading", name="CMB explorer")).to_be_visible(timeout=180_000)
+    expect(explorer.locator(".cartesianlayer .js-line").first).to_be_attached(timeout=180_000)
+    before = curves(explorer)
+    explorer.locator("[data-testid=stSlider] input[type=range]").first.press("ArrowRight")
+    until = time.monotonic() + 60
+    while curves(explorer) == before:
+        assert time.monotonic() < until, "the plot did not follow the slider"
+        explorer.wait_for_timeout(200)
 
 
 def curves(explorer: Page) -> str:
@@ -130,13 +135,23 @@ def run_cell(lab: Page, code: str, answer: str) -> None:
     expect(printed).to_have_text(answer)
 
 
+def stop(page: Page) -> None:
+    """Stop what the page shows, and see it stopped."""
+    page.locator("main").get_by_role("button", name="Stop", exact=True).first.click()
+    expect(page.locator("main .phase").first).to_have_text("Stopped", timeout=60_000)
+
+
+def start(page: Page) -> None:
+    """Start what the page shows."""
+    page.locator("main").get_by_role("button", name=re.compile("^Start")).first.click()
+
+
 def test_stop_and_start_again_keeps_the_file(
     elena: tuple[BrowserContext, Page], up: Running, launched: dict[str, Launched]
 ) -> None:
     context, page = elena
     page.goto(f"{up.url}/environments/{launched['JupyterLab'].id}")
-    page.locator("main").get_by_role("button", name="Stop", exact=True).first.click()
-    expect(page.locator("main .phase").first).to_have_text("Stopped", timeout=60_000)
+    stop(page)
 
     slug = slug_of(context, up, launched["JupyterLab"])
     stopped = context.new_page()
@@ -145,7 +160,7 @@ def test_stop_and_start_again_keeps_the_file(
     assert "502" not in stopped.inner_text("body")
     stopped.close()
 
-    page.locator("main").get_by_role("button", name=re.compile("^Start")).first.click()
+    start(page)
     wait_running(page, up, launched["JupyterLab"])
     with opened(context, page) as lab:
         run_cell(lab, "print(open('kept.txt').read())", "kept")

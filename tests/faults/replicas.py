@@ -20,9 +20,10 @@ from cmbcluster.domain.orders import LaunchOrder
 from cmbcluster.runtime.port import Observation, Ref, Spec
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import Parts, build_parts
+from tests.fakes.images import FakeImages
 from tests.fakes.resolver import FakeResolver
 from tests.fakes.runtime import FakeRuntime
-from tests.platform import KEYRING
+from tests.platform import KEYRING, SEALER
 
 APPLICATION = "tiny"
 
@@ -83,7 +84,9 @@ class Shared:
             connections_at_once=settings.database_connections_at_once,
             wait_seconds=settings.database_wait_seconds,
         )
-        parts = build_parts(settings, database, self.bus, self.runtime, self.runtime, self.resolver, KEYRING)
+        parts = build_parts(
+            settings, database, self.bus, self.runtime, self.runtime, self.resolver, KEYRING, FakeImages(), SEALER
+        )
         try:
             await database.migrate()
             yield parts

@@ -9,12 +9,14 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from asyncpg.pgproto import pgproto
 
 from cmbcluster.bus.port import Ring
 from cmbcluster.domain.actors import SYSTEM, Scope
 from cmbcluster.domain.gate import SESSION_COOKIE
 from cmbcluster.domain.tokens import token_of
 from cmbcluster.http import standing
+from cmbcluster.http.api.paging import answer
 from cmbcluster.http.api.table import API_WAYS, BASE, ApiWay
 from tests.http.conftest import HOME, Site
 from tests.http.test_routes import _digest as digest
@@ -459,3 +461,10 @@ async def test_guessing_and_asking_without_end_are_refused_with_the_time_to_wait
         assert answer.json()["code"] == "too_many_requests"
     # Somebody who guesses at the same address does not lock the others out.
     assert (await site.client.get(f"{BASE}/me", headers=await site.token("ada"))).status_code == 200
+
+
+def test_ids_as_postgresqls_driver_has_them_are_written() -> None:
+    told = answer({"id": pgproto.UUID("01900000-0000-7000-8000-000000000000")})
+    assert json.loads(told.body) == {"id": "01900000-0000-7000-8000-000000000000"}
+    with pytest.raises(TypeError):
+        answer({"id": object()})

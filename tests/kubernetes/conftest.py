@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.kubernetes.cluster import Admin, admin_of, make_namespace, remove_namespace, wanted
+from tests.kubernetes.cluster import Admin, admin_of, make_namespace, remove_namespace
+from tests.kubernetes.mirror import mirrored
 
 
 @pytest.fixture(scope="session")
@@ -33,34 +28,6 @@ async def admin(namespace: str) -> AsyncIterator[Admin]:
 
 @pytest.fixture(scope="session")
 def index_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The package index, by a caching mirror on the one address of ours that pods reach."""
-    address = wanted("CMB_TEST_NODE_ADDRESS")
-    with socket.create_server((address, 0)) as found:
-        port = found.getsockname()[1]
-    log = tmp_path_factory.mktemp("mirror") / "log"
-    variables = {**os.environ, "FLASK_APP": "proxpi.server", "PROXPI_CACHE_DIR": str(log.parent / "files")}
-    if certificates := os.environ.get("PIP_CERT"):
-        variables["REQUESTS_CA_BUNDLE"] = certificates
-    with open(log, "wb") as said:
-        mirror = subprocess.Popen(
-            [sys.executable, "-m", "flask", "run", "--host", address, "--port", str(port)],
-            env=variables, stdout=said, stderr=said,
-        )  # fmt: skip
-    try:
-        _wait(address, port, mirror, log)
-        yield f"http://{address}:{port}/index/"
-    finally:
-        mirror.terminate()
-        mirror.wait(10)
-
-
-def _wait(address: str, port: int, mirror: subprocess.Popen[bytes], log: Path) -> None:
-    give_up_at = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection((address, port), 1).close()
-            return
-        except OSError:
-            assert mirror.poll() is None, log.read_text()
-            assert time.monotonic() < give_up_at, log.read_text()
-            time.sleep(0.1)
+    """The package index as pods reach it."""
+    with mirrored(tmp_path_factory.mktemp("mirror")) as url:
+        yield url

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,17 @@ from tests.kubernetes.cluster import wanted
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 PERSON = ("cmb", "cmb-secret")
+
+
+@dataclass(frozen=True)
+class Image:
+    """What is in an image: its files, all of which may be run, and the configuration it starts by."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+NOTHING = Image()
 
 
 def host() -> str:
@@ -31,19 +43,17 @@ def pull_config(person: tuple[str, str] = PERSON) -> str:
     return json.dumps({"auths": {host(): {"auth": auth}}})
 
 
-def push(repository: str, architecture: str) -> str:
+def push(repository: str, architecture: str, image: Image = NOTHING, *, tag: str = "", url: str = "") -> str:
     """Push an index with one image for one kind of processor; returns its digest."""
-    with httpx.Client(base_url=wanted("CMB_TEST_REGISTRY_URL"), auth=PERSON) as client:
-        plain = io.BytesIO()
-        with tarfile.open(fileobj=plain, mode="w") as archive:
-            archive.addfile(tarfile.TarInfo("empty"), io.BytesIO(b""))
-        layer = gzip.compress(plain.getvalue(), mtime=0)
+    with httpx.Client(base_url=url or wanted("CMB_TEST_REGISTRY_URL"), auth=PERSON) as client:
+        plain = _archive({"empty": b"", **image.files})
+        layer = gzip.compress(plain, mtime=0)
         config = _text(
             {
                 "architecture": architecture,
                 "os": "linux",
-                "config": {},
-                "rootfs": {"type": "layers", "diff_ids": [_digest(plain.getvalue())]},
+                "config": image.config,
+                "rootfs": {"type": "layers", "diff_ids": [_digest(plain)]},
             }
         )
         for blob in (layer, config):
@@ -59,7 +69,17 @@ def push(repository: str, architecture: str) -> str:
         _put(client, repository, manifest, MANIFEST)
         platform = {"platform": {"architecture": architecture, "os": "linux"}}
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [_named(MANIFEST, manifest) | platform]}
-        return _put(client, repository, _text(index), INDEX)
+        return _put(client, repository, _text(index), INDEX, tag)
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, content in files.items():
+            told = tarfile.TarInfo(name)
+            told.size, told.mode = len(content), 0o755
+            archive.addfile(told, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def _push_blob(client: httpx.Client, repository: str, blob: bytes) -> None:
@@ -69,9 +89,10 @@ def _push_blob(client: httpx.Client, repository: str, blob: bytes) -> None:
     ).raise_for_status()
 
 
-def _put(client: httpx.Client, repository: str, body: bytes, kind: str) -> str:
+def _put(client: httpx.Client, repository: str, body: bytes, kind: str, tag: str = "") -> str:
     digest = _digest(body)
-    client.put(f"/v2/{repository}/manifests/{digest}", content=body, headers={"Content-Type": kind}).raise_for_status()
+    path = f"/v2/{repository}/manifests/{tag or digest}"
+    client.put(path, content=body, headers={"Content-Type": kind}).raise_for_status()
     return digest
 
 

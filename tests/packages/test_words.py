@@ -46,7 +46,7 @@ NO_SOLUTION = "error: No solution found when resolving dependencies\n  cause: Be
             "tensorflow==1.15.0 has no wheels with a matching Python ABI tag (e.g., `cp312`) and you require "
             "tensorflow==1.15, we can conclude that your requirements are unsatisfiable.",
             SOURCE,
-            "tensorflow has no file for Python 3.12 on this machine.",
+            "tensorflow has no file for Python 3.12 on this kind of machine.",
         ),
         (
             "there are no versions of jupyterlab and you require jupyterlab, we can conclude that your requirements "

@@ -25,12 +25,13 @@ ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
 END_SECONDS = 15.0
 DRAIN_SECONDS = 3
+IN_MEMORY = "tests.roles.process"  # the command with a runtime in memory
 
 
 class Process:
     """One role. Its health is asked where nobody else gets."""
 
-    def __init__(self, role: str, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, role: str, folder: Path, settings: dict[str, str], module: str = IN_MEMORY) -> None:
         self.role, self.health_port = role, free_port()
         surroundings = {name: value for name, value in os.environ.items() if not name.upper().startswith("CMB_")}
         surroundings |= settings | {
@@ -41,7 +42,7 @@ class Process:
         self.log = folder / f"{role}-{self.health_port}.log"
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.roles.process", role],
+                [sys.executable, "-m", module, role],
                 cwd=folder,
                 env=surroundings,
                 stdout=out,
@@ -83,8 +84,9 @@ class Process:
 class Roles:
     """Starts roles that belong together, and ends those that still run."""
 
-    def __init__(self, folder: Path, database: str, application_port: int) -> None:
+    def __init__(self, folder: Path, database: str, application_port: int, module: str = IN_MEMORY) -> None:
         self._folder = folder
+        self._module = module
         keys = folder / "keys.json"
         Keyring.of_file(keys)
         self.port = free_port()
@@ -115,7 +117,7 @@ class Roles:
 
     def start(self, role: str, **changes: str) -> Process:
         """One more process."""
-        self.started.append(Process(role, self._folder, self.settings | changes))
+        self.started.append(Process(role, self._folder, self.settings | changes, self._module))
         return self.started[-1]
 
     def migrate(self) -> None:

@@ -70,6 +70,8 @@ class Browser:
                 seen = (await api.get(f"/api/v1/environments/{made.json()['id']}")).json()
                 assert "phase" in seen, seen
                 if seen["phase"] == "running":
+                    listed = await api.get("/api/v1/environments")
+                    assert [each["id"] for each in listed.json()["items"]] == [seen["id"]], listed.text
                     return dict(seen)
                 await asyncio.sleep(0.1)
         raise AssertionError(f"it does not run: {seen}")

@@ -238,7 +238,9 @@ async def test_one_s_own_application_uses_ready_made_files_alone(builds: Builds,
     with pytest.raises(PackagesFailed) as refused:
         await UvResolver(settings_for(data)).resolve(PythonSource(("cmbsource",), PYTHON))
     assert refused.value.what == said
-    with pytest.raises(PackagesFailed, match="cmbsource has no ready-made file for this machine; only packages"):
+    with pytest.raises(
+        PackagesFailed, match="cmbsource has no ready-made file for this kind of machine; only packages"
+    ):
         await built(builds, lock, PythonSource((), PYTHON))
     allowed = await UvResolver(settings_for(data)).resolve(PythonSource(("cmbsource",), PYTHON, from_source=True))
     assert allowed.packages == 1

@@ -96,12 +96,23 @@ async def test_the_workspace_goes_only_with_its_name(tab: Any) -> None:
     acts = await root.get_state(Acts)
     await Acts.event_handlers["ask_delete"].fn(acts, FAILED)
     assert acts.deleting_name == "desi-dr2-bao-chains"
-    assert acts.deleting_slug == "desi-dr2-bao-chains-x7kq2m"
+    assert acts.deleting_place == "environments/desi-dr2-bao-chains-x7kq2m/workspace"
     await Acts.event_handlers["delete"].fn(acts, {"workspace": "remove", "typed_name": "wrong"})
     assert "typed_name" in acts.delete_errors
     assert acts.deleting_id
     await Acts.event_handlers["delete"].fn(acts, {"workspace": "remove", "typed_name": "desi-dr2-bao-chains"})
     assert acts.deleting_id == ""
+
+
+async def test_a_workspace_of_a_cluster_that_stays_is_named_as_it_is_there(
+    tab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = parts()
+    in_cluster = replace(here, settings=here.settings.model_copy(update={"runtime": "kubernetes"}))
+    monkeypatch.setattr("cmbcluster.web.acts.parts", lambda: in_cluster)
+    acts = await tab("elena").get_state(Acts)
+    await Acts.event_handlers["ask_delete"].fn(acts, FAILED)
+    assert acts.deleting_place == "workspace-desi-dr2-bao-chains-x7kq2m"
 
 
 async def test_a_launch_reports_every_wrong_field_at_once(tab: Any) -> None:

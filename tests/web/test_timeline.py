@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cmbcluster.domain.images import ImageSource
 from cmbcluster.domain.lifecycle import Phase, Stage, StopReason
 from cmbcluster.domain.views import EnvironmentView, ReasonView
 from cmbcluster.web.rows import env_row
@@ -113,9 +114,19 @@ def test_rows_say_what_matters_in_each_phase() -> None:
     assert running.deadline > NOW.timestamp()
     launching = env_row(building(NOW), NOW)
     assert (launching.kind, launching.stage, launching.word) == ("launching", "Downloading", "Building")
+    of_image = env_row(replace(building(NOW), source=ImageSource("ghcr.io/team/sky:1.0")), NOW)
+    assert of_image.word == "Pulling"
     assert [s.state for s in launching.steps] == ["done", "done", "now", "wait", "wait", "wait"]
     broken = env_row(failed(NOW), NOW)
     assert (broken.kind, broken.line) == ("failed", "It ran out of memory while starting")
     unseen = env_row(environment("x", "denario", Phase.UNKNOWN, NOW), NOW)
     assert unseen.kind == "unknown"
     assert "stopped" not in unseen.line
+
+
+def test_ticks_of_whole_minutes_are_short() -> None:
+    view = replace(
+        environment("x", "denario", Phase.RUNNING, NOW),
+        stages=(stage(Stage.INSTALLING, NOW - timedelta(seconds=200), 185.0),),
+    )
+    assert [tick.text for tick in waterfall(view, NOW).ticks] == ["0 s", "60 s", "2 min", "3 min"]

@@ -116,7 +116,7 @@ def pod(ground: Ground, spec: Spec, bundle: Bundle | None, *, is_installed: bool
         "metadata": {
             "name": names.pod_name(ref.slug),
             "namespace": ground.place.namespace,
-            "labels": names.run_labels(ground.place, ref),
+            "labels": names.run_labels(ground.place, ref) | _reach(placement),
             "annotations": annotations,
         },
         "spec": {
@@ -141,6 +141,11 @@ def pod(ground: Ground, spec: Spec, bundle: Bundle | None, *, is_installed: bool
             **_placed(spec),
         },
     }
+
+
+def _reach(placement: Placement) -> dict[str, str]:
+    """The label that network rules know an environment without the internet by."""
+    return {} if placement.internet else {names.INTERNET: names.NO_INTERNET}
 
 
 def _program(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:

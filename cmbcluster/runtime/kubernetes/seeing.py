@@ -16,7 +16,7 @@ from cmbcluster.runtime.kubernetes.names import annotations_of
 from cmbcluster.runtime.kubernetes.status import Pod
 from cmbcluster.runtime.port import Ending, Endpoint, Observation, Ref, Sight, StageMark
 
-PROTECTION = ProtectionView("pod", "cgroup", "", "")
+PROTECTION = ProtectionView("pod", "pod", "", "")
 
 
 def sight_of(pod: Pod) -> Sight:
@@ -102,12 +102,21 @@ def _installing(pod: Pod) -> StageMark | None:
     if began_at is None:
         return None
     total = int(annotations_of(pod).get(manifests.PACKAGE_COUNT) or 0)
-    failed = bool(ended and ended.get("exitCode"))
-    done = total if ended and not failed else 0
+    if not ended:
+        # Nobody outside of the pod counts them while it goes on, and "0 of 44" would look like standing still.
+        return StageMark(Stage.INSTALLING, began_at, detail=f"{total} package{'' if total == 1 else 's'}")
+    failed = bool(ended.get("exitCode"))
+    cached = status.told_by_installer(pod).get("cached")
     return StageMark(
-        Stage.INSTALLING, began_at, status.moment(ended.get("finishedAt")), done, total or None, "packages",
-        "were there already" if status.told_by_installer(pod).get("cached") else "", failed,
-    )  # fmt: skip
+        Stage.INSTALLING,
+        began_at,
+        status.moment(ended.get("finishedAt")),
+        0 if failed else total,
+        total or None,
+        "packages",
+        "were there already" if cached else "",
+        failed,
+    )
 
 
 def _beginning(pod: Pod, after: datetime | None) -> list[StageMark]:
@@ -116,7 +125,8 @@ def _beginning(pod: Pod, after: datetime | None) -> list[StageMark]:
         return []
     waits = status.state(status.program(pod), "waiting")
     installing = status.installer(pod)
-    if installing and not status.state(installing, "terminated"):
+    installed = status.state(installing, "terminated")
+    if installing and (not installed or installed.get("exitCode")):
         return []
     began_at = status.began(pod)
     if began_at is None:

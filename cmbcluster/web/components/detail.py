@@ -67,9 +67,7 @@ def launch_card(fall: Any, title: str = "Launch") -> rx.Component:
 
     usual = rx.cond(
         fall.has_usual,
-        rx.el.span(
-            rx.el.i(class_name="ghost-key"), "usual time on this machine", class_name="push xs three row gap6 hide-s"
-        ),
+        rx.el.span(rx.el.i(class_name="ghost-key"), "usual time here", class_name="push xs three row gap6 hide-s"),
     )
     foot = rx.cond(
         fall.foot,
@@ -271,7 +269,7 @@ def facts_card(state: Any) -> rx.Component:
     image = rx.el.span(
         rx.el.span(about.image, class_name="mono wrap-any"),
         Copy.create(text=about.image, label="Copy the image"),
-        class_name="digest run",
+        class_name="digest flow",
     )
     started = When.create(at=about.started_at, form="soon", after=about.took, capital=True)
     workspace = rx.fragment(about.workspace, f" of {about.workspace_of}")
@@ -338,7 +336,7 @@ def inside_card(state: Any) -> rx.Component:
 
 
 def protection_card(state: Any) -> rx.Component:
-    """How far it is separated from this machine, and what would mend what is missing."""
+    """How far it is separated from everything else, and what would mend what is missing."""
     p = state.protection
     mend = rx.cond(
         p.mend,

@@ -178,9 +178,8 @@ def _workspace_choice() -> rx.Component:
     """Whether the workspace goes too."""
     workspace = rx.cond(ACTS.deleting_workspace, f"Its workspace ({ACTS.deleting_workspace})", "Its workspace")
     stays = rx.fragment(
-        f"{workspace} stays on this machine. It cannot be attached to another environment yet; "
-        "an operator can find it under ",
-        rx.el.code(f"environments/{ACTS.deleting_slug}/workspace", class_name="mono"),
+        f"{workspace} stays. It cannot be attached to another environment yet; an operator can find it under ",
+        rx.el.code(ACTS.deleting_place, class_name="mono"),
         ".",
     )
 

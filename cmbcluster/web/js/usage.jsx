@@ -1,17 +1,18 @@
 // Resource use since the page was opened. sample: {at, cpu, memory, received, sent}, null where nothing was measured: a gap, never a zero.
 import { useEffect, useReducer } from "react";
 
-const KEPT = 600, GAP = 12;  // samples held; seconds without one that leave a gap
+const KEPT = 600, GAP = 12, LATE = 2.5;  // samples held; seconds without one that leave a gap, where they do not come more rarely
 const series = new Map();
 const two = (n) => String(n).padStart(2, "0");
 const hour = (t) => { const d = new Date(t * 1000); return `${two(d.getHours())}:${two(d.getMinutes())}`; };
 const top_of = (v) => { for (let p = 1; ; p *= 10) for (const k of [1, 2, 4, 5]) if (k * p >= v) return k * p; };
 
 function lines(rows, key, x, y) {
-  const out = [];
+  const out = [], seen = rows.filter((r) => r[key] != null), steps = seen.slice(1).map((r, n) => r.at - seen[n].at);
+  const gap = steps.length ? Math.max(GAP, LATE * Math.min(...steps)) : GAP;
   let run = [], before = 0;
   for (const r of rows) {
-    if (r[key] == null || (before && r.at - before > GAP)) { if (run.length) out.push(run); run = []; }
+    if (r[key] == null || (before && r.at - before > gap)) { if (run.length) out.push(run); run = []; }
     if (r[key] != null) run.push([x(r.at), y(r[key])]);
     before = r.at;
   }
@@ -41,14 +42,16 @@ export function Usage({ name = "", sample = null, cpuLimit = 1, memoryLimit = 1,
     const rows = series.get(name) || [];
     if (!rows.length || rows[rows.length - 1].at < sample.at) { rows.push(sample); series.set(name, rows.slice(-KEPT)); again(); }
   }, [name, sample && sample.at]);
-  const rows = series.get(name) || [], none = <div className="chart-empty">Measuring…</div>, most = Math.max(0.1, ...rows.flatMap((r) => [r.received ?? 0, r.sent ?? 0]));
+  const rows = series.get(name) || [], most = Math.max(0.1, ...rows.flatMap((r) => [r.received ?? 0, r.sent ?? 0]));
   // A figure that would round to nothing is said in the next smaller unit.
   const held = rows.length ? rows[rows.length - 1].memory : null, memory = texts.memory && held != null && held < 0.05 ? `${Math.round(held * 1024)} MiB` : texts.memory;
+  // What no sample has is still to come, or, where there are others, not measured by this runtime.
+  const has = (key) => rows.some((r) => r[key] != null), none = (word) => <div className="chart-empty">{word}</div>;
   const part = (title, figure, of, chart) => <div><div className="row sm three">{title}</div><div className="fig">{figure || "–"} <small>{of}</small></div><div className="mt8">{chart}</div></div>;
   return <><div className="tiles trio">
-    {part("CPU", texts.cpu, texts.cpu_of, rows.length ? <Chart rows={rows} keys={[["cpu", "c1"]]} top={cpuLimit * 1.1} limit={cpuLimit} label={`CPU in use: ${texts.cpu || "not measured"} ${texts.cpu_of || ""}`} /> : none)}
-    {part("Memory", memory, texts.memory_of, rows.length ? <Chart rows={rows} keys={[["memory", "c1"]]} top={memoryLimit * 1.1} limit={memoryLimit} label={`Memory in use: ${memory || "not measured"} ${texts.memory_of || ""}`} /> : none)}
-    {part("Network", texts.received, <>{texts.received && "MB/s in"}{texts.sent && <> · <span style={{ color: "var(--c2)" }}>{texts.sent} out</span></>}</>, rows.length ? <Chart rows={rows} keys={[["received", "c1"], ["sent", "c2"]]} top={top_of(most)} limit={0} label={`Network: ${texts.received || "not measured"} MB/s in, ${texts.sent || "not measured"} out`} /> : none)}
+    {part("CPU", texts.cpu, texts.cpu_of, has("cpu") ? <Chart rows={rows} keys={[["cpu", "c1"]]} top={cpuLimit * 1.1} limit={cpuLimit} label={`CPU in use: ${texts.cpu || "not measured"} ${texts.cpu_of || ""}`} /> : none("Measuring…"))}
+    {part("Memory", memory, texts.memory_of, has("memory") ? <Chart rows={rows} keys={[["memory", "c1"]]} top={memoryLimit * 1.1} limit={memoryLimit} label={`Memory in use: ${memory || "not measured"} ${texts.memory_of || ""}`} /> : none("Measuring…"))}
+    {part("Network", texts.received, <>{texts.received && "MB/s in"}{texts.sent && <> · <span style={{ color: "var(--c2)" }}>{texts.sent} out</span></>}</>, has("received") ? <Chart rows={rows} keys={[["received", "c1"], ["sent", "c2"]]} top={top_of(most)} limit={0} label={`Network: ${texts.received || "not measured"} MB/s in, ${texts.sent || "not measured"} out`} /> : none(rows.filter((r) => r.memory != null).length > 1 ? "Not measured here" : "Measuring…"))}
   </div>
     {rows.length > 1 && <details className="as-table foot"><summary>See as table</summary><table className="tbl"><thead><tr><th>Time</th><th className="r">CPU</th><th className="r">Memory, GiB</th><th className="r">In, MB/s</th><th className="r">Out, MB/s</th></tr></thead><tbody>
       {rows.slice(-12).reverse().map((r) => <tr key={r.at}><td className="num">{hour(r.at)}:{two(new Date(r.at * 1000).getSeconds())}</td>{["cpu", "memory", "received", "sent"].map((k) => <td className="r num" key={k}>{r[k] == null ? "–" : r[k].toFixed(2)}</td>)}</tr>)}</tbody></table></details>}

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from cmbcluster.catalogue.schema import load_seed
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.runtime.kubernetes import manifests, names, packages
-from cmbcluster.runtime.port import Packages, Spec
+from cmbcluster.runtime.port import Packages, Placement, Spec
 from tests.runtime.kubernetes.restricted import faults
 from tests.runtime.kubernetes.specs import GROUND, LOCK, image_spec, packages_spec, specs
 
@@ -43,6 +43,13 @@ def test_objects_are_those_of_the_snapshot(name: str, spec: Spec) -> None:
     if os.environ.get("CMB_WRITE_SNAPSHOTS"):
         kept.write_text(text, encoding="utf-8")
     assert text == kept.read_text(encoding="utf-8"), "look at it, then write it with CMB_WRITE_SNAPSHOTS=1"
+
+
+def test_only_an_environment_without_the_internet_has_the_label_the_network_rules_know() -> None:
+    spec = packages_spec()
+    offline = replace(spec, placement=Placement(internet=False))
+    found = [objects_of(each)[-1]["metadata"]["labels"].get("cmbcluster.io/internet") for each in (spec, offline)]
+    assert found == [None, "none"]
 
 
 @settings(max_examples=200, deadline=None)

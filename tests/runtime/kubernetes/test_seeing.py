@@ -162,6 +162,30 @@ def test_an_installation_that_failed(terminated: dict[str, Any], reason: StopRea
     assert endings.of_pod(pod, "").reason is reason
 
 
+def test_what_failed_is_the_installation_and_nothing_after_it() -> None:
+    terminated = {"exitCode": 73, "startedAt": at(2), "finishedAt": at(5)}
+    waiting = [container("program", waiting={"reason": "PodInitializing"})]
+    pod = made(
+        "Failed",
+        conditions=conditions(),
+        initContainerStatuses=[container("packages", terminated=terminated)],
+        containerStatuses=waiting,
+    )
+    marks = seeing.observation_of(pod, SPEC.ref).stages
+    assert [(mark.stage, mark.failed) for mark in marks] == [(Stage.SCHEDULING, False), (Stage.INSTALLING, True)]
+
+
+def test_an_installation_that_goes_on_says_how_much_and_counts_nothing_it_cannot_see() -> None:
+    pod = made(
+        "Pending",
+        conditions=conditions(),
+        initContainerStatuses=[container("packages", running={"startedAt": at(2)})],
+        containerStatuses=[container("program", waiting={"reason": "PodInitializing"})],
+    )
+    mark = seeing.observation_of(pod, SPEC.ref).stages[-1]
+    assert (mark.stage, mark.done, mark.total, mark.detail) == (Stage.INSTALLING, 0, None, "1 package")
+
+
 def test_endings_are_remembered_for_three_runs_and_forgotten_on_demand() -> None:
     claim: dict[str, Any] = {"metadata": {"annotations": {"other": "stays"}}}
     for run in range(1, 8):
