@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from cmbcluster.db.columns import new_id
 from cmbcluster.db.database import Database
 from cmbcluster.db.failures import Clashed, KeyTaken, retried
-from cmbcluster.db.models import Application, Notice, SignInAttempt, User
+from cmbcluster.db.models import Activity, Application, Notice, SignInAttempt, User
 from cmbcluster.errors import DatabaseUnavailable
 
 
@@ -182,3 +183,16 @@ async def test_a_clash_is_tried_again_three_times_and_then_told() -> None:
 async def test_keys_sort_by_the_time_they_were_made(migrated: Database) -> None:
     made = [new_id() for _ in range(20)]
     assert made == sorted(made)
+
+
+@pytest.mark.parametrize("act", ["UPDATE activity SET kind = 'other'", "DELETE FROM activity"])
+async def test_the_database_keeps_what_happened(migrated: Database, act: str) -> None:
+    user_id = await _add(migrated, "ada")
+    async with migrated.transaction() as work:
+        work.activity.add(Activity(at=datetime.now(UTC), owner_id=user_id, kind="launched"))
+    # Both databases count a refused change among the violated rules.
+    with pytest.raises(KeyTaken):
+        async with migrated.transaction() as work:
+            await (await work._session.connection()).execute(text(act))
+    async with migrated.reading() as work:
+        assert await work.activity.kinds(user_id) == ("launched",)
