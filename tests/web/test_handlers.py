@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,7 +109,9 @@ async def test_a_workspace_of_a_cluster_that_stays_is_named_as_it_is_there(
     tab: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = parts()
-    in_cluster = replace(here, settings=here.settings.model_copy(update={"runtime": "kubernetes"}))
+    in_cluster = SimpleNamespace(
+        **vars(here) | {"settings": here.settings.model_copy(update={"runtime": "kubernetes"})}
+    )
     monkeypatch.setattr("cmbcluster.web.acts.parts", lambda: in_cluster)
     acts = await tab("elena").get_state(Acts)
     await Acts.event_handlers["ask_delete"].fn(acts, FAILED)
