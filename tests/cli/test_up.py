@@ -23,7 +23,7 @@ from tests.edge.stand_ins import free_port
 
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 240
-READY_WITHIN_SECONDS = 5.0
+READY_TIMES_LOADING = 2.0
 IDLE_BYTES = 200 * 1024**2
 
 
@@ -117,7 +117,7 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10) -> bool:
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if true():
@@ -174,9 +174,19 @@ def test_a_whole_life(start: Start) -> None:
 
     again = start(port=first.port)
     again.wait_ready()
-    # Processor time rather than the clock, which on a busy machine measures the others.
+    # Processor time rather than the clock, which on a busy machine measures the others; and beside
+    # what loading the code takes here and now, since machines differ and change.
     used = sum(sum(process.cpu_times()[:2]) for process in again.family())
-    assert used < READY_WITHIN_SECONDS, f"ready after {used:.1f} s of processor time"
+    loading = loading_seconds()
+    assert used < READY_TIMES_LOADING * loading, f"ready after {used:.1f} s of processor time, {loading:.1f} s to load"
+
+
+def loading_seconds() -> float:
+    """The processor time that loading the platform's code takes, as measured now."""
+    before = os.times()
+    subprocess.run([sys.executable, "-c", "import cmbcluster.commands.up, cmbcluster.cmbcluster"], check=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def test_kill_nine_leaves_nothing_that_is_in_the_way(start: Start) -> None:
