@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -39,24 +38,6 @@ async def _add(database: Database, subject: str) -> UUID:
         user = _user(subject)
         work.users.add(user)
     return user.id
-
-
-async def test_many_writers_count_without_losing_one(database: Database) -> None:
-    user_id = await _add(database, "ada")
-
-    async def count() -> None:
-        async with database.transaction() as work:
-            user = await work.users.lock(user_id)
-            assert user is not None
-            before = int(user.name)
-            await asyncio.sleep(0)
-            user.name = str(before + 1)
-
-    await asyncio.gather(*(count() for _ in range(60)))
-    async with database.reading() as work:
-        user = await work.users.by_id(user_id)
-    assert user is not None
-    assert user.name == "60"
 
 
 async def test_a_failed_transaction_leaves_nothing_and_the_next_one_works(database: Database) -> None:
