@@ -16,6 +16,7 @@ from cmbcluster.db.models import Activity, Environment, User
 from cmbcluster.domain.actors import Actor, ActorKind, Tier
 from cmbcluster.domain.lifecycle import Desired, Phase
 from cmbcluster.domain.orders import LaunchOrder
+from cmbcluster.services.contents import ImageRules
 from cmbcluster.services.environments import EnvironmentService
 from cmbcluster.services.rates import RateService
 from cmbcluster.settings import Settings
@@ -106,10 +107,10 @@ async def _rounds(made: Databases, folder: Path) -> dict[int, tuple[list[float],
     found: dict[int, tuple[list[float], list[float]]] = {count: ([], []) for count in PEOPLE}
     opened = []
     for count in PEOPLE:
-        settings = Settings(data_dir=folder, _env_file=None)  # type: ignore[call-arg]
+        settings = Settings(data_dir=folder, _env_file=None)
         database = Database(sqlalchemy_address(await made.make()))
         actors = await _fill(database, count)
-        service = EnvironmentService(database, MemoryBus(), settings, RateService(settings))
+        service = EnvironmentService(database, MemoryBus(), settings, RateService(settings), ImageRules(True, ()))
         for actor in actors[:WARM_UP]:
             await service.launch(actor, LaunchOrder(APPLICATION, "warm-up", "small", 3600))
         opened.append((count, database, actors, service))

@@ -249,10 +249,10 @@ async def test_f2_every_acknowledged_launch_is_there_once_whatever_was_killed(
         await until_true(lambda: _same(admin, "pods", running), QUIET_SECONDS)
         kept = {f"workspace-{row['slug']}" for row in rows if row["phase"] != "gone"}
         await until_true(lambda: _same(admin, "persistentvolumeclaims", kept | {"cmbcluster-packages"}), QUIET_SECONDS)
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
+        pages = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
         for row in rows:
             if row["phase"] == "running":
-                assert (await client.get(f"http://{row['endpoint_host']}:{row['endpoint_port']}/")).status_code == 200
+                assert (await pages.get(f"http://{row['endpoint_host']}:{row['endpoint_port']}/")).status_code == 200
 
 
 async def _same(admin: Admin, kind: str, names: set[str]) -> bool:

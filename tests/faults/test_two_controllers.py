@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
+from cmbcluster.controller.contents import Contents
 from cmbcluster.controller.controller import Controller
 from cmbcluster.controller.lease import Lease
 from cmbcluster.controller.reconciler import Reconciler
@@ -164,8 +165,9 @@ class _Hand:
     @classmethod
     def of(cls, parts: Parts, kind: type[Recorder] = Recorder) -> _Hand:
         recorder = kind(parts.database, parts.bus)
-        resolutions = Resolutions(parts.resolver, lambda _: None)
-        return cls(parts, recorder, Reconciler(recorder, parts.runtime, parts.insight, resolutions))
+        resolutions = Resolutions(lambda _: None)
+        contents = Contents(recorder, parts.resolver, parts.images, parts.registries)
+        return cls(parts, recorder, Reconciler(recorder, parts.runtime, parts.insight, resolutions, contents))
 
     async def look(self, ids: list[UUID], times: int = 1) -> None:
         for _ in range(times):

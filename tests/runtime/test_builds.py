@@ -262,7 +262,8 @@ async def test_the_last_one_who_gives_up_ends_the_build(
 
 
 async def test_prune_takes_the_unused_and_leaves_the_used(runtime: LocalRuntime, fresh: Path, own_files: Path) -> None:
-    used, unused = make_spec("in-use"), make_spec("once", python("print(1)"), lock=wheel(own_files, "cmbonce", "x=1"))
+    lock = wheel(own_files, "cmbonce", "x=1")
+    used, unused = make_spec("in-use"), make_spec("once", python("print(1)"), lock=lock)
     await runtime.start(used)
     await runtime.start(unused)
     await until(runtime, used.ref, Sight.RUNNING)
@@ -274,7 +275,7 @@ async def test_prune_takes_the_unused_and_leaves_the_used(runtime: LocalRuntime,
     assert (removed.packages, removed.size_bytes > 0) == (1, True)
     [left] = Inventory(settings_for(fresh)).builds()
     assert left.in_use
-    again = make_spec("once", python("print(1)"), generation=2, lock=unused.lock)
+    again = make_spec("once", python("print(1)"), generation=2, lock=lock)
     await runtime.start(again)
     assert (await until(runtime, again.ref, Sight.EXITED)).ending.exit_code == 0  # type: ignore[union-attr]
     await stop_and_remove(runtime, used, again)
