@@ -163,6 +163,22 @@ def test_the_edge_gets_no_secret_at_all() -> None:
     assert "ecret" not in json.dumps(edge)
 
 
+def test_who_talks_to_others_trusts_the_certificates_that_are_given() -> None:
+    assert "certificates" not in rendered(GIVEN)
+    for name, pod in pods(objects(GIVEN | {"trustedCertificates": "our-ca"})).items():
+        container = pod["containers"][0]
+        variables = {entry["name"]: entry.get("value") for entry in container["env"]}
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+        sources = [volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume]
+        if name in WITH_ACCOUNT:
+            assert variables["SSL_CERT_FILE"] == "/etc/cmbcluster/certificates/ca.crt"
+            assert "/etc/cmbcluster/certificates" in mounted
+            assert sources == ["our-ca"]
+        else:
+            assert "SSL_CERT_FILE" not in variables
+            assert sources == []
+
+
 def test_new_keys_are_keys(tmp_path: Path) -> None:
     secret = next(each for each in kinds(objects(MADE), "Secret") if "token-keys.json" in each["data"])
     assert secret["data"]["token-keys.json"] != secret["data"]["sealing-keys.json"]

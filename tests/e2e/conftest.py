@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -29,18 +31,40 @@ STOP_SECONDS = 90
 
 
 @dataclass
-class Running:
-    """A platform that runs: where it listens, its data, its process and what it prints."""
+class Running(ABC):
+    """A platform that runs, wherever it does."""
 
     url: str
     port: int
-    data: Path
-    log: Path
-    process: subprocess.Popen[bytes]
 
     def host(self, slug: str) -> str:
         """URL of an environment's own host."""
         return f"http://{slug}.localhost:{self.port}"
+
+    def enter(self, page: Page, person: str) -> None:
+        """Sign in on the page that one sees first."""
+        page.get_by_role("button", name=f"Sign in as {person}").click()
+
+    def browser_options(self) -> dict[str, Any]:
+        """What a browser must be told to get in."""
+        return {}
+
+    @abstractmethod
+    def said(self) -> str:
+        """All that it has printed."""
+
+
+@dataclass
+class Started(Running):
+    """``cmbcluster up``: its data, its process and what it prints."""
+
+    data: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def said(self) -> str:
+        """The file that its output goes to."""
+        return self.log.read_text()
 
 
 def free_port() -> int:
@@ -56,7 +80,7 @@ def with_tools() -> dict[str, str]:
     return {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
 
 
-def start_platform(data: Path, port: int, module: str = "cmbcluster", **more: str) -> Running:
+def start_platform(data: Path, port: int, module: str = "cmbcluster", **more: str) -> Started:
     """Run ``cmbcluster up`` (``more`` are settings) and wait until it says that it is ready."""
     settings = {"CMB_DATA_DIR": str(data), "CMB_PORT": str(port), "CMB_LOCAL_STOP_GRACE_SECONDS": "3"}
     environment = {**with_tools(), **settings, **more}
@@ -74,12 +98,12 @@ def start_platform(data: Path, port: int, module: str = "cmbcluster", **more: st
             raise AssertionError(f"up ended with {process.returncode}:\n{log.read_text()[-4000:]}")
         with contextlib.suppress(httpx.HTTPError):
             if httpx.get(f"{url}/healthz", timeout=2, headers={"Host": host}).status_code == 200:
-                return Running(url, port, data, log, process)
+                return Started(url, port, data, log, process)
         time.sleep(0.2)
     raise AssertionError(f"up was not ready in {READY_SECONDS} s:\n{log.read_text()[-4000:]}")
 
 
-def stop_platform(running: Running) -> str:
+def stop_platform(running: Started) -> str:
     """Ctrl-C, as a person does; returns what was printed."""
     running.process.send_signal(signal.SIGINT)
     running.process.wait(STOP_SECONDS)
@@ -104,12 +128,13 @@ def up(platform_data: Path) -> Iterator[Running]:
         stop_platform(running)
 
 
-def sign_in(browser: Browser, up: Running, person: str, **more: object) -> tuple[BrowserContext, Page]:
+def sign_in(browser: Browser, up: Running, person: str, **more: Any) -> tuple[BrowserContext, Page]:
     """A browser of its own in which a test person has signed in and sees Home."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900}, **more)  # type: ignore[arg-type]
+    options = {**up.browser_options(), **more}
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, **options)
     page = context.new_page()
     page.goto(up.url)
-    page.get_by_role("button", name=f"Sign in as {person}").click()
+    up.enter(page, person)
     page.get_by_role("heading", name="Home", exact=True).wait_for()
     return context, page
 

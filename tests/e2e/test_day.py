@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.e2e.conftest import Browser, Running, sign_in
+from tests.e2e.conftest import Running, sign_in
 
 pytestmark = [
     pytest.mark.browser,

@@ -151,7 +151,7 @@ def test_a_script_does_with_a_token_what_a_person_does_with_a_mouse(
     assert {row["phase"] for row in told(client("ls", "--json", CMB_URL=up.url, CMB_TOKEN=again))} <= {"deleting"}
     assert "Logged out" in ok(client("logout"))
     assert not kept.exists()
-    assert token not in up.log.read_text()
+    assert token not in up.said()
     context.close()
 
 

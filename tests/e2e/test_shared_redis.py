@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from cmbcluster.domain.gate import SESSION_COOKIE
-from tests.e2e.conftest import Running, free_port, start_platform, stop_platform
+from tests.e2e.conftest import Started, free_port, start_platform, stop_platform
 from tests.security.hostile import HYDRATE, cookie_of, hostile
 from tests.servers.redis import RedisServer, redis_server  # noqa: F401
 
@@ -22,7 +22,7 @@ IN = '"who_rx_state_": "in"'
 
 
 @pytest.fixture
-def up(redis_server: RedisServer) -> Iterator[Running]:  # noqa: F811
+def up(redis_server: RedisServer) -> Iterator[Started]:  # noqa: F811
     with tempfile.TemporaryDirectory(prefix="cmb-redis-") as folder:
         data = Path(folder)
         data.chmod(0o755)
@@ -32,7 +32,7 @@ def up(redis_server: RedisServer) -> Iterator[Running]:  # noqa: F811
             stop_platform(running)
 
 
-def look(up: Running, cookie: str) -> None:
+def look(up: Started, cookie: str) -> None:
     """A page is opened, filled, and kept true."""
     with hostile(up.url, cookie) as tab:
         tab.send(HYDRATE, path="/environments")
@@ -41,7 +41,7 @@ def look(up: Running, cookie: str) -> None:
         tab.until("Elena", 15)
 
 
-def test_pages_live_in_redis_and_an_outage_signs_nobody_out(up: Running, redis_server: RedisServer) -> None:  # noqa: F811
+def test_pages_live_in_redis_and_an_outage_signs_nobody_out(up: Started, redis_server: RedisServer) -> None:  # noqa: F811
     cookie = cookie_of(up.url, "elena")
     look(up, cookie)
     with redis.Redis(port=redis_server.port) as asking:
@@ -61,7 +61,7 @@ def test_pages_live_in_redis_and_an_outage_signs_nobody_out(up: Running, redis_s
             look(up, cookie)
             break
         except Exception:
-            assert time.monotonic() < until, up.log.read_text()[-4000:]
+            assert time.monotonic() < until, up.said()[-4000:]
             time.sleep(0.5)
     said = stop_platform(up)
     assert "Stopped. Nothing is running any more." in said

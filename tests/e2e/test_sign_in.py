@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
-from tests.e2e.conftest import ROOT, Running, free_port, start_platform, stop_platform
+from tests.e2e.conftest import ROOT, Started, free_port, start_platform, stop_platform
 from tests.oidc.served import CLIENT_ID, CLIENT_SECRET, Served, serve
 from tests.web.scenes import problems
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 class Place:
     """A platform whose people come from two providers, which are one program here."""
 
-    up: Running
+    up: Started
     provider: Served
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -27,15 +28,28 @@ CLIENT_ID, CLIENT_SECRET = "cmb", "cmb-secret"
 START_SECONDS = 20
 
 
+@dataclass(frozen=True)
+class Secured:
+    """What a provider needs that is not on this machine alone: its address, its certificate and who lives there."""
+
+    host: str
+    certificate: Path
+    key: Path
+    accounts: Path
+
+
 @dataclass
 class Served:
-    """A provider that runs."""
+    """A provider that runs; ``trust`` is the certificate that it shows, if any."""
 
     issuer: str
+    trust: Path | None = None
 
     def control(self, method: str, path: str, **body: object) -> dict[str, object]:
         """Ask its control address."""
-        answer = httpx.request(method, f"{self.issuer}/_test/{path}", json=body or None, trust_env=False)
+        verify = True if self.trust is None else ssl.create_default_context(cafile=self.trust)
+        url = f"{self.issuer}/_test/{path}"
+        answer = httpx.request(method, url, json=body or None, trust_env=False, verify=verify)
         answer.raise_for_status()
         found: dict[str, object] = answer.json()
         return found
@@ -95,17 +109,22 @@ def needed() -> None:
 
 
 @contextmanager
-def serve(*redirect_uris: str) -> Iterator[Served]:
-    """Run a provider that sends browsers back to these addresses."""
+def serve(*redirect_uris: str, secured: Secured | None = None) -> Iterator[Served]:
+    """Run a provider that sends browsers back to these addresses; on loopback, or where ``secured`` says."""
     needed()
     port = free_port()
-    redirects = [part for uri in redirect_uris for part in ("--redirect-uri", uri)]
+    words = [part for uri in redirect_uris for part in ("--redirect-uri", uri)]
+    if secured is not None:
+        words += ["--host", secured.host, "--accounts", str(secured.accounts)]
+        words += ["--cert", str(secured.certificate), "--key", str(secured.key)]
     process = subprocess.Popen(
-        ["node", str(TOOLS / "oidc" / "server.mjs"), "--port", str(port), *redirects],
+        ["node", str(TOOLS / "oidc" / "server.mjs"), "--port", str(port), *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     served = Served(f"http://127.0.0.1:{port}")
+    if secured is not None:
+        served = Served(f"https://{secured.host}:{port}", secured.certificate)
     try:
         until = time.monotonic() + START_SECONDS
         while True:

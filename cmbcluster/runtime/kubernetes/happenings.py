@@ -17,6 +17,7 @@ from cmbcluster.runtime.kubernetes.names import Json
 
 KEPT_OBJECTS = 20_000
 _SIZE = re.compile(r"Image size: (\d+) bytes")
+_PRESENT = "already present on machine"
 _TOOK = re.compile(r"in ([\d.]+)(ms|s)\b")
 _MINUTES = re.compile(r"in (\d+)m([\d.]+)s\b")
 _TELLING = frozenset(
@@ -28,12 +29,13 @@ _TELLING = frozenset(
 
 @dataclass
 class Pull:
-    """One image being brought to a node."""
+    """One image being brought to a node, or found there: then ``was_there``."""
 
     image: str
     began_at: datetime
     ended_at: datetime | None = None
     size_bytes: int | None = None
+    was_there: bool = False
 
 
 @dataclass
@@ -69,12 +71,15 @@ class Happenings:
             pull = self._of(key).pull or Pull(_quoted(message), at - _took(message))
             pull.ended_at, pull.size_bytes = at, int(size.group(1))
             self._of(key).pull = pull
+        elif reason == "Pulled" and _PRESENT in message and self._of(key).pull is None:
+            # Said of the first container; the next ones use what was just brought.
+            self._of(key).pull = Pull(_quoted(message), at, at, was_there=True)
         else:
             return None
         return str(about.get("name")) if kind == "Pod" else None
 
     def pull(self, pod: status.Pod) -> Pull | None:
-        """The image a pod waits or waited for; None when the node had it."""
+        """The image a pod waits or waited for, or that its node had; None while nothing was said of it."""
         told = self._told.get(str(pod["metadata"].get("uid")))
         return told.pull if told is not None else None
 

@@ -60,8 +60,8 @@ def observation_of(
 
 def stages_of(pod: Pod, pull: Pull | None, verdict: Verdict | None, *, failed: bool = False) -> tuple[StageMark, ...]:
     """The measured parts of a launch, as exactly as the cluster tells them."""
-    made = [_scheduling(pod)]
-    if pull is not None:
+    made = [_scheduling(pod, has_image=pull is not None and pull.was_there)]
+    if pull is not None and not pull.was_there:
         made.append(_pulling(pod, pull))
     installing = _installing(pod)
     if installing is not None:
@@ -76,14 +76,17 @@ def stages_of(pod: Pod, pull: Pull | None, verdict: Verdict | None, *, failed: b
     return tuple(made)
 
 
-def _scheduling(pod: Pod) -> StageMark:
+def _scheduling(pod: Pod, *, has_image: bool) -> StageMark:
     made_at = status.moment(pod["metadata"].get("creationTimestamp")) or datetime.now(UTC)
     scheduled = status.condition(pod, "PodScheduled")
     node = pod["spec"].get("nodeName", "")
     if scheduled.get("status") != "True":
         return StageMark(Stage.SCHEDULING, made_at)
     ended_at = status.moment(scheduled.get("lastTransitionTime")) or made_at
-    return StageMark(Stage.SCHEDULING, made_at, ended_at, detail=f"on {node}" if node else "")
+    detail = f"on {node}" if node else ""
+    if detail and has_image:
+        detail += ", which has the image"
+    return StageMark(Stage.SCHEDULING, made_at, ended_at, detail=detail)
 
 
 def _pulling(pod: Pod, pull: Pull) -> StageMark:

@@ -17,6 +17,7 @@ from cmbcluster.runtime.kubernetes.usage import usage_of
 from cmbcluster.runtime.port import Ending, Packages, Sight
 from tests.runtime.kubernetes.specs import GROUND, packages_spec
 
+PRESENT = 'Container image "a:1" already present on machine'
 SPEC = packages_spec()
 assert isinstance(SPEC.content, Packages)
 POD = manifests.pod(GROUND, SPEC, packages.bundle_of(SPEC.content, GROUND.workspace_image))
@@ -217,6 +218,9 @@ def test_events_give_a_pull_its_size_and_a_claim_its_trouble() -> None:
     assert (pull.began_at, pull.ended_at, pull.size_bytes) == (
         T0 + timedelta(seconds=3), T0 + timedelta(seconds=65), 12345,
     )  # fmt: skip
+    # The next container of the same pod finds what was brought for the first one.
+    heard.hear(event | {"reason": "Pulled", "message": PRESENT, "lastTimestamp": at(66)})
+    assert heard.pull(pod) == pull
     claim = {"kind": "PersistentVolumeClaim", "uid": "u2", "name": f"workspace-{SPEC.ref.slug}"}
     wrong = {"metadata": {}, "involvedObject": claim, "reason": "ProvisioningFailed", "message": "no such class"}
     heard.hear(wrong | {"firstTimestamp": at(4), "lastTimestamp": at(70)})
@@ -225,6 +229,20 @@ def test_events_give_a_pull_its_size_and_a_claim_its_trouble() -> None:
     assert verdict.reason is StopReason.VOLUME
     assert not verdict.is_final(T0 + timedelta(seconds=30))
     assert verdict.is_final(T0 + timedelta(seconds=64))
+
+
+def test_a_node_that_has_the_image_says_so_and_brings_nothing() -> None:
+    heard = Happenings()
+    pod = made("Pending", conditions=conditions(scheduled=True))
+    pod["spec"]["nodeName"] = "n1"
+    about = {"kind": "Pod", "uid": "u1", "name": pod["metadata"]["name"]}
+    before = seeing.observation_of(pod, SPEC.ref, pull=heard.pull(pod)).stages
+    assert before[0].detail == "on n1"
+    event = {"metadata": {}, "involvedObject": about, "reason": "Pulled", "message": PRESENT}
+    heard.hear(event | {"lastTimestamp": at(3)})
+    after = seeing.observation_of(pod, SPEC.ref, pull=heard.pull(pod)).stages
+    assert after[0].detail == "on n1, which has the image"
+    assert Stage.DOWNLOADING not in [mark.stage for mark in after]
 
 
 @pytest.mark.parametrize(

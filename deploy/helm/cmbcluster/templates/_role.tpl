@@ -83,6 +83,9 @@ spec:
             {{- range .keys }}
             - {name: CMB_{{ . | upper }}_KEYS_FILE, value: /etc/cmbcluster/keys/{{ . }}-keys.json}
             {{- end }}
+            {{- if and .account $root.Values.trustedCertificates }}
+            - {name: SSL_CERT_FILE, value: /etc/cmbcluster/certificates/ca.crt}
+            {{- end }}
           ports:
             {{- range $name, $port := .ports }}
             - {name: {{ $name }}, containerPort: {{ $port }}}
@@ -113,6 +116,9 @@ spec:
             {{- if .keys }}
             - {name: keys, mountPath: /etc/cmbcluster/keys, readOnly: true}
             {{- end }}
+            {{- if and .account $root.Values.trustedCertificates }}
+            - {name: certificates, mountPath: /etc/cmbcluster/certificates, readOnly: true}
+            {{- end }}
       volumes:
         - name: tmp
           emptyDir: {sizeLimit: 2Gi}
@@ -125,6 +131,12 @@ spec:
               {{- range .keys }}
               - {key: {{ . }}-keys.json, path: {{ . }}-keys.json}
               {{- end }}
+        {{- end }}
+        {{- if and .account $root.Values.trustedCertificates }}
+        - name: certificates
+          configMap:
+            name: {{ $root.Values.trustedCertificates }}
+            items: [{key: ca.crt, path: ca.crt}]
         {{- end }}
 ---
 apiVersion: policy/v1
