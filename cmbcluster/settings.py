@@ -305,7 +305,8 @@ class Settings(RoleSettings, ImageSettings, ClusterSettings):
 
     def environment_url(self, slug: str) -> str:
         """Absolute URL of an environment, without a slash at the end."""
-        return f"{self.public_url.partition('://')[0]}://{self.environment_host(slug)}"
+        scheme, separator, host = self.public_url.partition("://")
+        return f"{scheme}{separator}{slug}.{host}"
 
     @property
     def sqlalchemy_url(self) -> str:

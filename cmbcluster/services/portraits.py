@@ -22,6 +22,10 @@ from cmbcluster.settings import Settings
 
 MEASURABLE_STAGES = len(Stage)
 _NO_TIMES = usual(())
+# A member by its value: asking the class takes four times as long, a hundred times in a list of fifty.
+_DESIRED = {each.value: each for each in Desired}
+_PHASES = {each.value: each for each in Phase}
+_AT_END = (Phase.STOPPED, Phase.FAILED, Phase.DELETING, Phase.GONE)
 CERTAIN_STAGES = (Stage.STARTING, Stage.PORT)
 
 
@@ -60,7 +64,7 @@ def summary(row: ListedRow, frame: Frame) -> EnvironmentSummary:
         slug=row.slug,
         address=frame.settings.environment_url(row.slug),
         application_id=row.application_id,
-        desired=Desired(row.desired),
+        desired=_DESIRED[row.desired],
         phase=_shown_phase(row),
         phase_since=row.phase_since,
         cpu_millis=row.cpu_millis,
@@ -155,10 +159,10 @@ def _source(row: Environment, lock: PackageLock | None) -> Source:
 
 def _shown_phase(row: Environment | ListedRow) -> Phase:
     """The stored phase, except that an accepted wish is shown before the controller acts on it."""
-    phase = Phase(row.phase)
-    if row.desired == Desired.DELETED and phase is not Phase.GONE:
+    phase, desired = _PHASES[row.phase], _DESIRED[row.desired]
+    if desired is Desired.DELETED and phase is not Phase.GONE:
         return Phase.DELETING
-    if row.desired == Desired.STOPPED and phase not in (Phase.STOPPED, Phase.FAILED, Phase.DELETING, Phase.GONE):
+    if desired is Desired.STOPPED and phase not in _AT_END:
         return Phase.STOPPING
     return phase
 

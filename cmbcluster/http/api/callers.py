@@ -63,7 +63,8 @@ async def find_caller(request: Request) -> Actor:
     return replace(actor, address=client_address(request), operation_id=operation_id_of(request.scope))
 
 
-def _caller(request: Request) -> Actor:
+async def _caller(request: Request) -> Actor:
+    # Not a plain function, which would be given to another thread.
     actor: Actor = request.state.caller
     return actor
 
