@@ -61,7 +61,8 @@ class ClusterSettings(BaseSettings):
         "3.12", pattern=r"^3\.\d{1,2}$", description="Python version of that image, such as 3.12."
     )
     package_index_url: str = Field(
-        "", description="Index that pods of a cluster install packages from; empty means uv's usual one."
+        "",
+        description="Index that versions are chosen from and pods of a cluster install from; empty means uv's usual one.",
     )
 
     @field_validator("kubernetes_offline_tiers", mode="before")

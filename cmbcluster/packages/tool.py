@@ -73,6 +73,8 @@ class UvTool:
         self.account: Account = account_for_others(settings.local_account)
         self.cache_dir = self.data_dir / "uv-cache"
         self.tools_dir = self.data_dir / "tools"
+        # In a cluster the lock is of the index that the pods install from, and there may be a way to no other.
+        self._index_url = settings.package_index_url if settings.runtime == "kubernetes" else ""
         self._room = room.Room()
         self._probed_at = -PROBED_AGAIN_SECONDS
         self._probing = threading.Lock()
@@ -167,6 +169,9 @@ class UvTool:
             if (name in _PASSED_ON or name.startswith("UV_")) and name not in _NOT_PASSED_ON
         }
         passed.update(in_words_of_uv(os.environ, home))
+        if self._index_url:
+            passed.pop("UV_INDEX_URL", None)
+            passed["UV_DEFAULT_INDEX"] = self._index_url
         config = Path(os.environ.get("UV_CONFIG_FILE") or self._config_home(home) / "uv" / "uv.toml")
         if self.account.changes:
             passed["HOME"] = str(self.home_dir)

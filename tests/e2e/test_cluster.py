@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from tests.browsers import apart
 from tests.e2e.conftest import Running, free_port, sign_in, start_platform, stop_platform
 from tests.e2e.test_day import (
     BUILD_MILLISECONDS,
@@ -39,12 +37,6 @@ REPOSITORY = "team/sky"
 WORDS = "An image of our own"
 KINDS = ("pods", "persistentvolumeclaims", "secrets")
 GONE_SECONDS = 90
-
-
-def apart(work: Coroutine[Any, Any, Any]) -> Any:
-    """Do something asynchronous in a thread: Playwright keeps a loop of its own in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import socket
 from collections.abc import Iterator
@@ -67,7 +66,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         redis = RedisServer(folder)
         redis.start()
         stack.callback(redis.kill)
-        database = asyncio.run(Databases(postgres.url).make_empty())
+        database: str = browsers.apart(Databases(postgres.url).make_empty())
         reached = {inner: _reached(stack, node, inner) for inner in (postgres.port, redis.port)}
         addresses = Addresses(
             public_url=url,

@@ -145,6 +145,18 @@ def test_ours_is_not_passed_on_to_build_scripts(tmp_path: Path, monkeypatch: pyt
     assert tool.environment["UV_CACHE_DIR"] == str(tmp_path / "data" / "uv-cache")
 
 
+def test_versions_for_a_cluster_are_of_the_index_of_its_pods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_INDEX_URL", "https://operator.example")
+    index = {"data_dir": tmp_path / "data", "package_index_url": "https://mirror.example/simple"}
+    cluster = Settings(**index, runtime="kubernetes", workspace_image="w", _env_file=None)
+    made = UvTool(cluster).environment
+    assert made["UV_DEFAULT_INDEX"] == "https://mirror.example/simple"
+    assert "UV_INDEX_URL" not in made
+    here = UvTool(Settings(**index, _env_file=None)).environment
+    assert here["UV_INDEX_URL"] == "https://operator.example"
+    assert "UV_DEFAULT_INDEX" not in here
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root changes accounts")
 class TestAsRoot:
     def test_environments_are_never_root(self) -> None:
