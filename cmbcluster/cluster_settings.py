@@ -62,7 +62,7 @@ class ClusterSettings(BaseSettings):
     )
     package_index_url: str = Field(
         "",
-        description="Index that versions are chosen from and pods of a cluster install from; empty means uv's usual one.",
+        description="Index of Python packages for a cluster, for locks and for pods; empty means uv's usual one.",
     )
 
     @field_validator("kubernetes_offline_tiers", mode="before")

@@ -255,7 +255,7 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     assert ProviderSettings.model_validate(given).secret() == "hunter2"
     missing = {**given, "client_secret_file": str(tmp_path / "missing")}
     with pytest.raises(StartRefused, match="client_secret_file"):
-        OidcIdentity(Settings(oidc_providers=(missing,)))  # type: ignore[arg-type]
+        OidcIdentity(Settings(oidc_providers=(missing,)))
 
 
 @pytest.mark.parametrize(

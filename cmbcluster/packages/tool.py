@@ -46,6 +46,7 @@ _PASSED_ON = frozenset(
         "https_proxy", "all_proxy", "no_proxy",
     }
 )  # fmt: skip
+_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
 # Choices of uv that belong to somebody's own project, not to our builds.
 _NOT_PASSED_ON = frozenset(
     {
@@ -73,7 +74,8 @@ class UvTool:
         self.account: Account = account_for_others(settings.local_account)
         self.cache_dir = self.data_dir / "uv-cache"
         self.tools_dir = self.data_dir / "tools"
-        # In a cluster the lock is of the index that the pods install from, and there may be a way to no other.
+        # In a cluster the lock is of the index that the pods install from, since there may be a way to no other. Whoever
+        # tells uv of another one, as for an index without dates, is believed.
         self._index_url = settings.package_index_url if settings.runtime == "kubernetes" else ""
         self._room = room.Room()
         self._probed_at = -PROBED_AGAIN_SECONDS
@@ -168,9 +170,9 @@ class UvTool:
             for name, value in os.environ.items()
             if (name in _PASSED_ON or name.startswith("UV_")) and name not in _NOT_PASSED_ON
         }
+        uv_was_told = not passed.keys().isdisjoint(_INDEXES)
         passed.update(in_words_of_uv(os.environ, home))
-        if self._index_url:
-            passed.pop("UV_INDEX_URL", None)
+        if self._index_url and not uv_was_told:
             passed["UV_DEFAULT_INDEX"] = self._index_url
         config = Path(os.environ.get("UV_CONFIG_FILE") or self._config_home(home) / "uv" / "uv.toml")
         if self.account.changes:

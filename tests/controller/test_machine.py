@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import UUID
 
 from hypothesis import HealthCheck, settings
@@ -24,6 +26,7 @@ from cmbcluster.errors import DependencyError, UserError
 from tests.fakes.runtime import Behaviour
 from tests.platform import Platform, open_platform
 
+Outcome = TypeVar("Outcome")
 NAMES = ("one", "two", "three", "four", "five", "six", "seven")
 BEHAVIOURS = (
     Behaviour(),
@@ -55,7 +58,7 @@ class EnvironmentMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.asleep = False
 
-    def run(self, work):  # type: ignore[no-untyped-def]
+    def run(self, work: Coroutine[Any, Any, Outcome]) -> Outcome:
         return self.loop.run_until_complete(work)
 
     @initialize()
@@ -75,7 +78,7 @@ class EnvironmentMachine(RuleBasedStateMachine):
         behaviour=st.sampled_from(BEHAVIOURS),
         uptime_seconds=st.sampled_from([120, 1200, 3600]),
     )
-    def launch(self, who: str, name: str, behaviour: Behaviour, uptime_seconds: int):  # type: ignore[no-untyped-def]
+    def launch(self, who: str, name: str, behaviour: Behaviour, uptime_seconds: int) -> tuple[str, UUID]:
         self.platform.runtime.behaviour = behaviour
         try:
             view = self.run(self.platform.launch(self.actors[who], name, uptime_seconds=uptime_seconds))

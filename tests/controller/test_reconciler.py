@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cmbcluster.domain.actors import Actor
 from cmbcluster.domain.lifecycle import Phase, Stage, StopReason
 from cmbcluster.domain.views import EnvironmentView
 from cmbcluster.errors import PackagesUnavailable, QuotaExceeded
@@ -12,7 +13,7 @@ from tests.fakes.runtime import Behaviour
 from tests.platform import Platform
 
 
-async def _view(platform: Platform, actor, view: EnvironmentView) -> EnvironmentView:
+async def _view(platform: Platform, actor: Actor, view: EnvironmentView) -> EnvironmentView:
     return await platform.parts.environments.get(actor, view.id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,12 +17,12 @@ from cmbcluster.db.models import Activity, Application, Notice, SignInAttempt, U
 from cmbcluster.errors import DatabaseUnavailable
 
 
-def _user(subject: str, **more: object) -> User:
-    about = {"email": "", "name": "0", "role": "user", "tier": "free", "created_at": datetime.now(UTC), **more}
-    return User(provider="test", subject=subject, **about)
+def _user(subject: str, **more: Any) -> User:
+    about: dict[str, Any] = {"email": "", "name": "0", "role": "user", "tier": "free", "created_at": datetime.now(UTC)}
+    return User(provider="test", subject=subject, **{**about, **more})
 
 
-async def _add(database: Database, subject: str, **more: object) -> UUID:
+async def _add(database: Database, subject: str, **more: Any) -> UUID:
     async with database.transaction() as work:
         user = _user(subject, **more)
         work.users.add(user)

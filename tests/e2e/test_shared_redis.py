@@ -45,10 +45,10 @@ def test_pages_live_in_redis_and_an_outage_signs_nobody_out(up: Started, redis_s
     cookie = cookie_of(up.url, "elena")
     look(up, cookie)
     with redis.Redis(port=redis_server.port) as asking:
-        names = [key.decode() for key in asking.keys("*")]  # type: ignore[no-untyped-call, union-attr]
+        names = [key.decode() for key in asking.keys("*")]
         assert any(STATE in name for name in names), names
         assert any(name.startswith("cmb:counts") for name in names), names
-        assert asking.pubsub_numsub("cmb:0:sessions")[0][1] == 1  # type: ignore[no-untyped-call, index]
+        assert asking.pubsub_numsub("cmb:0:sessions")[0][1] == 1
     redis_server.kill()
     standing = httpx.get(f"{up.url}/auth/standing", cookies={SESSION_COOKIE: cookie})
     assert standing.status_code == 200

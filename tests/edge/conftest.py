@@ -80,7 +80,7 @@ def behind_proxies() -> bool:
 @pytest.fixture
 async def edge(tmp_path: Path, behind_proxies: bool) -> AsyncIterator[Edge]:
     """The edge, the gate and an application, as ``cmbcluster up`` puts them together."""
-    settings = Settings(data_dir=tmp_path, port=free_port(), _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(data_dir=tmp_path, port=free_port(), _env_file=None)
     async with open_edge(tmp_path, settings, ScriptedAccess(), behind_proxies=behind_proxies) as opened:
         yield opened
 

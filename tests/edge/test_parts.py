@@ -198,7 +198,7 @@ async def test_the_gate_is_quick(tmp_path: Path) -> None:
     access = ScriptedAccess()
     access.needs_cookie = False
     access.answer = GateAnswer(Verdict.PASS, host="127.0.0.1", port=1)
-    settings = Settings(data_dir=tmp_path, _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(data_dir=tmp_path, _env_file=None)
     rooms = open_rooms(tmp_path / "run")
     server = GateServer(Gate(access, settings), rooms.gate)
     await server.start()

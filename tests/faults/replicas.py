@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from cmbcluster.bus.memory import MemoryBus
@@ -73,9 +74,9 @@ class Shared:
     resolver: FakeResolver = field(default_factory=FakeResolver)
 
     @asynccontextmanager
-    async def replica(self, **more: object) -> AsyncIterator[Parts]:
+    async def replica(self, **more: Any) -> AsyncIterator[Parts]:
         """One process of the platform, with a pool of its own; ``more`` are settings."""
-        settings = Settings(  # type: ignore[arg-type]
+        settings = Settings(
             data_dir=self.folder, database_url=self.url, session_cache_seconds=0, _env_file=None, **more
         )
         database = Database(

@@ -465,6 +465,6 @@ async def test_guessing_and_asking_without_end_are_refused_with_the_time_to_wait
 
 def test_ids_as_postgresqls_driver_has_them_are_written() -> None:
     told = answer({"id": pgproto.UUID("01900000-0000-7000-8000-000000000000")})
-    assert json.loads(told.body) == {"id": "01900000-0000-7000-8000-000000000000"}
+    assert json.loads(bytes(told.body)) == {"id": "01900000-0000-7000-8000-000000000000"}
     with pytest.raises(TypeError):
         answer({"id": object()})

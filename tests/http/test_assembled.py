@@ -91,6 +91,7 @@ async def test_a_request_goes_to_our_routes_or_to_the_pages(kind: str, path: str
         return {"type": "http.request", "body": b"", "more_body": False}
 
     scope: Scope = {"type": kind, "headers": [], "query_string": b"", "client": ("127.0.0.1", 1), "state": {}}
-    scope |= {"method": "GET", "path": path, "raw_path": path.encode(), "root_path": "", "server": ("localhost", 80)}
+    place = {"path": path, "raw_path": path.encode(), "root_path": "", "server": ("localhost", 80)}
+    scope.update(place, method="GET")
     await OwnRoutesFirst(pages)(scope, receive, send)
     assert reached == ([] if ours else [kind])

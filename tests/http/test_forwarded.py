@@ -43,7 +43,7 @@ async def test_the_scheme_is_that_of_the_public_address_whatever_is_forwarded(ki
         public_url="https://cmb.example.org",
         google_client_id="id",
         google_client_secret="secret",
-        _env_file=None,  # type: ignore[call-arg]
+        _env_file=None,
     )
     headers = [(b"x-forwarded-proto", b"http"), (SEEN, b"192.0.2.1")]
     scope = {"type": kind, "scheme": "http", "headers": headers, "client": None}

@@ -8,12 +8,13 @@ import csv
 import io
 import json
 import logging
+from collections.abc import Sequence
 from uuid import uuid4
 
 import httpx
 import pytest
 from sqlalchemy import text
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Message
 
 from cmbcluster.domain.gate import SESSION_COOKIE
@@ -25,13 +26,22 @@ from cmbcluster.wiring import set_parts
 from tests.http.conftest import HOME, Site
 
 
+def _served(routes: Sequence[BaseRoute]) -> set[tuple[str, str]]:
+    """Path and method of each route."""
+    found: set[tuple[str, str]] = set()
+    for route in routes:
+        assert isinstance(route, Route)
+        found |= {(route.path, method) for method in route.methods or ()}
+    return found
+
+
 def test_every_registered_route_is_declared(site: Site) -> None:
     declared = {(way.path, way.method) for way in WAYS}
     for route in site.routes.routes:
         if isinstance(route, Mount):
             assert route.path == BASE
             declared_there = {(way.path, way.method) for way in API_WAYS}
-            assert {(each.path, method) for each in route.routes for method in each.methods} == declared_there
+            assert _served(route.routes) == declared_there
             continue
         assert isinstance(route, Route)
         methods = (route.methods or set()) - {"HEAD"}
@@ -65,9 +75,9 @@ async def _digest(site: Site) -> str:
     """All that the database holds."""
     held = []
     async with site.platform.parts.database.reading() as work:
-        session = work.users._session
-        for (table,) in (await session.exec(text("select name from sqlite_master where type='table'"))).all():
-            rows = (await session.exec(text(f'select * from "{table}"'))).all()  # noqa: S608 - a name of our own
+        connection = await work.users._session.connection()
+        for (table,) in (await connection.execute(text("select name from sqlite_master where type='table'"))).all():
+            rows = (await connection.execute(text(f'select * from "{table}"'))).all()  # noqa: S608 - a name of our own
             held.append((table, sorted(str(row) for row in rows)))
     return json.dumps(sorted(held))
 

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,12 @@ def described() -> dict[str, Any]:
     return made
 
 
+Test = Callable[[Any, Asking], None]
 schema: Any = schemathesis.openapi.from_dict(described())
+with_every_operation: Callable[[Test], Test] = schema.parametrize()
 
 
-@schema.parametrize()
+@with_every_operation
 @settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )

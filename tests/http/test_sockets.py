@@ -79,7 +79,7 @@ async def socket(
         "headers": [(b"cookie", f"cmb_session={token}".encode())] if token else [],
         "extensions": {"websocket.http.response": {}} if extensions else None,
     }
-    task = asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+    task = asyncio.ensure_future(app(scope, receive, send))
     await asyncio.wait_for(first.wait(), 5)
     try:
         yield said
@@ -89,7 +89,8 @@ async def socket(
 
 
 def accepted(said: list[Message]) -> bool:
-    return said[0]["type"] == "websocket.accept"
+    kind: str = said[0]["type"]
+    return kind == "websocket.accept"
 
 
 def status(said: list[Message]) -> int:

@@ -51,8 +51,8 @@ ACCOUNT = Credentials("registry.example.org", "alice", "the-secret-word")
 Answering = Callable[[httpx.Request], httpx.Response]
 
 
-def manifest_answer(body: bytes = BODY, **headers: str) -> httpx.Response:
-    return httpx.Response(200, content=body, headers={"Content-Type": MANIFEST["mediaType"], **headers})
+def manifest_answer(body: bytes = BODY, headers: dict[str, str] | None = None) -> httpx.Response:
+    return httpx.Response(200, content=body, headers={"Content-Type": MANIFEST["mediaType"], **(headers or {})})
 
 
 def well_behaved(request: httpx.Request) -> httpx.Response:
@@ -344,7 +344,7 @@ async def test_a_blob_that_is_nowhere_good_is_left_where_it_is(location: str) ->
 
 
 async def test_the_digest_is_that_of_the_bytes() -> None:
-    scripted = Scripted(lambda request: manifest_answer(**{"Docker-Content-Digest": "sha256:" + "0" * 64}))
+    scripted = Scripted(lambda request: manifest_answer(headers={"Docker-Content-Digest": "sha256:" + "0" * 64}))
     with pytest.raises(NotAnImage, match="not what it says"):
         await scripted.resolve()
     with pytest.raises(NotAnImage, match="not what it says"):
@@ -383,7 +383,7 @@ async def test_a_slow_registry_is_given_up() -> None:
 async def test_every_refusal_is_a_sentence(
     status: int, headers: dict[str, str], kind: type[CMBClusterError], said: str
 ) -> None:
-    raw = [(name, value.encode()) for name, value in headers.items()]
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     with pytest.raises(kind, match=said) as refused:
         await Scripted(lambda request: httpx.Response(status, headers=raw)).resolve()
     if isinstance(refused.value, ImageFailed):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -14,8 +13,7 @@ from pathlib import Path
 from tests.kubernetes.cluster import wanted
 
 START_SECONDS = 30
-# Later it would send the pod to the index itself, which a pod does not reach.
-DOWNLOAD_SECONDS = 300
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -25,22 +23,18 @@ def mirrored(folder: Path) -> Iterator[str]:
     with socket.create_server((address, 0)) as found:
         port = found.getsockname()[1]
     log = folder / "log"
-    variables = {
-        **os.environ,
-        "FLASK_APP": "proxpi.server",
-        "PROXPI_CACHE_DIR": str(folder / "files"),
-        "PROXPI_DOWNLOAD_TIMEOUT": str(DOWNLOAD_SECONDS),
-    }
-    if certificates := os.environ.get("PIP_CERT"):
-        variables["REQUESTS_CA_BUNDLE"] = certificates
+    files = folder / "files"
+    files.mkdir(exist_ok=True)
     with open(log, "wb") as said:
         mirror = subprocess.Popen(
-            [sys.executable, "-m", "flask", "run", "--host", address, "--port", str(port)],
-            env=variables, stdout=said, stderr=said,
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.kubernetes.mirror_server", address, str(port), str(files)],
+            cwd=ROOT,
+            stdout=said,
+            stderr=said,
+        )
     try:
         _wait(address, port, mirror, log)
-        yield f"http://{address}:{port}/index/"
+        yield f"http://{address}:{port}/simple/"
     finally:
         mirror.terminate()
         mirror.wait(10)

@@ -41,7 +41,7 @@ def lock(tmp_path_factory: pytest.TempPathFactory) -> Lock:
     """A lock as the control plane resolves it."""
     folder = tmp_path_factory.mktemp("lock")
     (folder / "in").write_text("idna\nsix\n")
-    uv = Path(sys.executable).parent / "uv"
+    uv = str(Path(sys.executable).parent / "uv")
     command = [uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
     done = subprocess.run(
         [*command, "--python-version", PYTHON, "in"], cwd=folder, capture_output=True, text=True, env=os.environ

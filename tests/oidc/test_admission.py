@@ -11,7 +11,8 @@ from cmbcluster.db.models import User
 from cmbcluster.domain.actors import SYSTEM, Role
 from cmbcluster.errors import NotFound
 from cmbcluster.settings import Settings
-from tests.oidc.conftest import CLIENT_ID, CLIENT_SECRET, Browser, Open, query_of
+from tests.oidc.conftest import Browser, Open, query_of
+from tests.oidc.served import CLIENT_ID, CLIENT_SECRET
 
 GOOGLE = {
     "id": "google",
@@ -187,7 +188,7 @@ def test_the_short_settings_of_google() -> None:
     settings = Settings(
         google_client_id=CLIENT_ID, google_client_secret=SecretStr(CLIENT_SECRET), google_domains="a.org, b.org",
         bind_address="0.0.0.0", _env_file=None,
-    )  # type: ignore[call-arg]  # fmt: skip
+    )  # fmt: skip
     (google,) = settings.providers
     assert settings.identity == "oidc"
     assert (google.id, google.issuer, google.algorithms) == ("google", "https://accounts.google.com", ("RS256",))

@@ -43,7 +43,7 @@ LAB = ProviderSettings.model_validate(
 @pytest.fixture(params=["development", "oidc"])
 async def identity(request: pytest.FixtureRequest) -> AsyncIterator[Identity]:
     """Each adapter in turn."""
-    settings = Settings(oidc_providers=(LAB,), _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(oidc_providers=(LAB,), _env_file=None)
     opened: Identity = DevelopmentIdentity() if request.param == "development" else OidcIdentity(settings)
     yield opened
     await opened.close()

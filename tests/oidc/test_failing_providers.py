@@ -245,7 +245,7 @@ async def test_no_secret_is_logged_at_any_level(browser: Browser) -> None:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     stream = io.StringIO()
-    logs.configure(Settings(log_format="json", log_level="DEBUG", _env_file=None), stream)  # type: ignore[call-arg]
+    logs.configure(Settings(log_format="json", log_level="DEBUG", _env_file=None), stream)
     try:
         backs = []
         for fault in ("bad_signature", "wrong_nonce", ""):

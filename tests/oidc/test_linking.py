@@ -5,7 +5,7 @@ from __future__ import annotations
 from cmbcluster.domain.gate import SESSION_COOKIE
 from tests.oidc.conftest import Browser, Open, Site
 
-TWO = ({}, {"id": "other", "name": "Other"})
+TWO: tuple[dict[str, str], ...] = ({}, {"id": "other", "name": "Other"})
 
 
 async def signed_in(site: Site, login: str = "alice") -> Browser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,15 +147,15 @@ def test_ours_is_not_passed_on_to_build_scripts(tmp_path: Path, monkeypatch: pyt
 
 
 def test_versions_for_a_cluster_are_of_the_index_of_its_pods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UV_INDEX_URL", "https://operator.example")
-    index = {"data_dir": tmp_path / "data", "package_index_url": "https://mirror.example/simple"}
+    for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://pip.example")
+    index: dict[str, Any] = {"data_dir": tmp_path / "data", "package_index_url": "https://mirror.example/simple"}
     cluster = Settings(**index, runtime="kubernetes", workspace_image="w", _env_file=None)
-    made = UvTool(cluster).environment
-    assert made["UV_DEFAULT_INDEX"] == "https://mirror.example/simple"
-    assert "UV_INDEX_URL" not in made
-    here = UvTool(Settings(**index, _env_file=None)).environment
-    assert here["UV_INDEX_URL"] == "https://operator.example"
-    assert "UV_DEFAULT_INDEX" not in here
+    assert UvTool(cluster).environment["UV_DEFAULT_INDEX"] == "https://mirror.example/simple"
+    assert UvTool(Settings(**index, _env_file=None)).environment["UV_DEFAULT_INDEX"] == "https://pip.example"
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://dated.example")
+    assert UvTool(cluster).environment["UV_DEFAULT_INDEX"] == "https://dated.example"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root changes accounts")

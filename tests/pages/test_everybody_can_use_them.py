@@ -37,7 +37,7 @@ def test_no_page_keeps_anybody_out(browser: Browser, stage_url: str, axe: str, s
         for name, (width, height, _scale) in WIDTHS.items():
             page.set_viewport_size({"width": width, "height": height})
             for theme in ("light", "dark"):
-                page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+                page.emulate_media(color_scheme=theme)
                 page.wait_for_timeout(150)
                 found += [f"{theme}{name}: {problem}" for problem in problems(page, axe)]
     finally:

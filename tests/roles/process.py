@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from unittest.mock import patch
 
 import cmbcluster.wiring as wiring
 from cmbcluster.cli import main
@@ -33,8 +34,11 @@ async def _open_runtime(_settings: Settings, *, follow: bool) -> OneApplication:
     return OneApplication()
 
 
+def _open_resolver(_settings: Settings) -> FakeResolver:
+    return FakeResolver()
+
+
 if __name__ == "__main__":
-    wiring._open_runtime = _open_runtime  # type: ignore[assignment]
-    wiring.UvResolver = lambda _settings: FakeResolver()  # type: ignore[assignment,misc]
     sys.argv[0] = "cmbcluster"
-    main()
+    with patch.object(wiring, "_open_runtime", _open_runtime), patch.object(wiring, "UvResolver", _open_resolver):
+        main()

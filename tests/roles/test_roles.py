@@ -13,6 +13,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
 
 from tests.roles.conftest import DRAIN_SECONDS, Roles
 
@@ -88,8 +89,9 @@ class Browser:
 
 
 async def _socket(host: str, port: int, cookie: str) -> ClientConnection:
+    origin = Origin(f"http://{host}")
     socket = await connect(
-        f"ws://{host}/ws", host="127.0.0.1", port=port, origin=f"http://{host}", additional_headers={"Cookie": cookie}
+        f"ws://{host}/ws", host="127.0.0.1", port=port, origin=origin, additional_headers={"Cookie": cookie}
     )
     # The application first says which headers it got.
     assert "cmb_environment" not in str(await socket.recv())

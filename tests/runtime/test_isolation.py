@@ -19,6 +19,7 @@ from cmbcluster.runtime.local import endings, inside, isolation, limits
 from cmbcluster.runtime.local.isolation import NONE, OWN_NETWORK, SANDBOX, Isolation, View, argv, check_level
 from cmbcluster.runtime.local.machine import lowered
 from cmbcluster.runtime.local.run_folder import Record, Status, split_stamp
+from cmbcluster.runtime.wording import size
 from tests.runtime.place import make_spec
 
 MACHINE = Isolation(
@@ -223,7 +224,7 @@ def test_endings_are_two_sentences(
     ("size_bytes", "words"), [(4 * 1024**3, "4 GiB"), (1536 * 1024**2, "1.5 GiB"), (128 * 1024**2, "128 MiB")]
 )
 def test_sizes_are_said_as_people_say_them(size_bytes: int, words: str) -> None:
-    assert endings.size(size_bytes) == words
+    assert size(size_bytes) == words
 
 
 def test_log_lines_lose_colours_and_keep_their_time() -> None:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from cmbcluster.wiring import set_parts
-from tests.e2e.conftest import Running, free_port, start_platform, stop_platform
+from tests.e2e.conftest import Started, free_port, start_platform, stop_platform
 from tests.platform import open_platform
 from tests.security.actors import World, populate
 from tests.security.digests import copy_of
@@ -43,7 +43,7 @@ def database_file(world: World) -> Path:
 
 
 @pytest.fixture(scope="package")
-def up() -> Iterator[Running]:
+def up() -> Iterator[Started]:
     """The real platform, edge included, which logs everything that it can log.
 
     Its database can be taken away: see ``faulty``.
@@ -66,6 +66,6 @@ def up() -> Iterator[Running]:
 
 
 @pytest.fixture(scope="package")
-def victims(up: Running) -> dict[str, Victim]:
+def victims(up: Started) -> dict[str, Victim]:
     """Two people, each of whom is the other's victim."""
     return {person: settle_in(up, person) for person in ("elena", "ada")}

@@ -19,10 +19,10 @@ SWITCH = Path(os.environ["CMB_DATA_DIR"]) / "database-away"
 _visit = sqlite._Cursor._visit
 
 
-def _visit_or_fail(cursor: Any, act: Any, operation: Any, parameters: Any) -> Any:
+def _visit_or_fail(self: sqlite._Cursor, act: Any, operation: Any, parameters: Any) -> Any:
     if SWITCH.exists():
-        cursor._adapt_connection._handle_exception(sqlite3.OperationalError("disk I/O error"))
-    return _visit(cursor, act, operation, parameters)
+        self._adapt_connection._handle_exception(sqlite3.OperationalError("disk I/O error"))
+    return _visit(self, act, operation, parameters)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-import websocket  # type: ignore[import-untyped]
+import websocket
 
 from cmbcluster.domain.gate import SESSION_COOKIE
-from tests.e2e.conftest import Running
+from tests.e2e.conftest import Started
 from tests.security.hostile import HYDRATE, Hostile, Refused, cookie_of, hostile
 from tests.security.victims import ACTS, LAUNCH, Victim, ask, theirs
 
@@ -35,7 +35,7 @@ def nothing_of(victim: Victim, said: str) -> None:
 
 
 @contextmanager
-def open_page(up: Running, victim: Victim, token: str) -> Iterator[Hostile]:
+def open_page(up: Started, victim: Victim, token: str) -> Iterator[Hostile]:
     """The victim's own tab, which shows what is theirs."""
     with hostile(up.url, cookie_of(up.url, victim.person), token=token) as tab:
         tab.send(HYDRATE, path="/environments")
@@ -56,18 +56,18 @@ def open_page(up: Running, victim: Victim, token: str) -> Iterator[Hostile]:
     ],
     ids=str,
 )
-def test_no_socket_for_a_page_that_is_not_ours(up: Running, victims: dict[str, Victim], more: dict[str, Any]) -> None:
+def test_no_socket_for_a_page_that_is_not_ours(up: Started, victims: dict[str, Victim], more: dict[str, Any]) -> None:
     with pytest.raises(Refused), hostile(up.url, cookie_of(up.url, "elena"), **more):
         pass
 
 
-def test_no_socket_for_the_page_of_an_environment(up: Running, victims: dict[str, Victim]) -> None:
+def test_no_socket_for_the_page_of_an_environment(up: Started, victims: dict[str, Victim]) -> None:
     slug = victims["elena"].marks[1]
     with pytest.raises(Refused), hostile(up.url, cookie_of(up.url, "elena"), origin=up.host(slug)):
         pass
 
 
-def test_a_session_holds_so_many_sockets_and_no_more(up: Running) -> None:
+def test_a_session_holds_so_many_sockets_and_no_more(up: Started) -> None:
     cookie = cookie_of(up.url, "ada")
     with ExitStack() as held:
         tabs = [held.enter_context(hostile(up.url, cookie)) for _ in range(SOCKETS_OF_A_SESSION)]
@@ -77,8 +77,8 @@ def test_a_session_holds_so_many_sockets_and_no_more(up: Running) -> None:
             socket.create_connection(("localhost", up.port)) as plain,
             pytest.raises(websocket.WebSocketBadStatusException) as refused,
         ):
-            ours = {"origin": up.url, "cookie": f"{SESSION_COOKIE}={cookie}"}
-            websocket.create_connection(address, socket=plain, timeout=10, **ours)
+            ours = f"{SESSION_COOKIE}={cookie}"
+            websocket.create_connection(address, socket=plain, timeout=10, origin=up.url, cookie=ours)
         assert refused.value.status_code == 429
         assert b"Close some and try again." in (refused.value.resp_body or b"")
         tabs[0].send(HYDRATE)
@@ -97,7 +97,7 @@ def test_a_session_holds_so_many_sockets_and_no_more(up: Running) -> None:
 @pytest.mark.parametrize("cookie_of_thief", ["none", "own"])
 @pytest.mark.parametrize("victim_is", ["there", "gone"])
 def test_a_stolen_client_token_shows_nothing(
-    up: Running, victims: dict[str, Victim], cookie_of_thief: str, victim_is: str
+    up: Started, victims: dict[str, Victim], cookie_of_thief: str, victim_is: str
 ) -> None:
     victim, token = victims["elena"], uuid.uuid4().hex
     cookie = cookie_of(up.url, "ada") if cookie_of_thief == "own" else ""
@@ -125,7 +125,7 @@ def test_a_stolen_client_token_shows_nothing(
         steal()
 
 
-def test_a_cookie_that_an_event_claims_counts_for_nothing(up: Running, victims: dict[str, Victim]) -> None:
+def test_a_cookie_that_an_event_claims_counts_for_nothing(up: Started, victims: dict[str, Victim]) -> None:
     victim = victims["elena"]
     cookie = f"{SESSION_COOKIE}={cookie_of(up.url, 'elena')}"
     claimed = {"cookie": cookie, "Cookie": cookie}
@@ -138,7 +138,7 @@ def test_a_cookie_that_an_event_claims_counts_for_nothing(up: Running, victims: 
         nothing_of(victim, said)
 
 
-def test_what_comes_with_the_connection_is_judged_like_an_event(up: Running, victims: dict[str, Victim]) -> None:
+def test_what_comes_with_the_connection_is_judged_like_an_event(up: Started, victims: dict[str, Victim]) -> None:
     boot = {"name": WATCH, "payload": {}, "router_data": {"pathname": "/environments", "asPath": "/environments"}}
     with hostile(up.url, auth={"event": boot}) as client:
         nothing_of(victims["elena"], client.listen(0.5))
@@ -159,7 +159,7 @@ MADE_UP = (
 )
 
 
-def test_made_up_handlers_and_shapes_do_nothing(up: Running, victims: dict[str, Victim]) -> None:
+def test_made_up_handlers_and_shapes_do_nothing(up: Started, victims: dict[str, Victim]) -> None:
     victim = victims["elena"]
     with hostile(up.url, cookie_of(up.url, "ada")) as client:
         client.send(HYDRATE)
@@ -169,6 +169,7 @@ def test_made_up_handlers_and_shapes_do_nothing(up: Running, victims: dict[str, 
         for name in MADE_UP:
             client.send(name, {"raw_id": victim.environment_id, "value": "x"})
         client.emit("event", ("a", "b", "c"))
+        shape: object
         for shape in ("text", '{"name": 1}', 7, None, [], [[]], {"name": None}, {"name": WATCH, "router_data": 7}):
             client.emit("event", shape)
         client.emit("no_such_kind", {"x": 1})
@@ -182,7 +183,7 @@ def test_made_up_handlers_and_shapes_do_nothing(up: Running, victims: dict[str, 
         client.until(victims["ada"].marks[0])
 
 
-def change(up: Running, statement: str, *values: object) -> None:
+def change(up: Started, statement: str, *values: object) -> None:
     """What another replica, or the operator's terminal, does to the database: no ring reaches this process."""
     with closing(sqlite3.connect(up.data / "cmbcluster.db", timeout=10)) as writer, writer:
         assert writer.execute(statement, values).rowcount == 1
@@ -203,7 +204,7 @@ def refused_soon(client: Hostile, send: Callable[[], None], shown: str) -> None:
 
 
 @pytest.mark.parametrize("why", ["signed out", "ended elsewhere", "disabled"])
-def test_an_open_socket_is_worth_no_more_than_its_session(up: Running, victims: dict[str, Victim], why: str) -> None:
+def test_an_open_socket_is_worth_no_more_than_its_session(up: Started, victims: dict[str, Victim], why: str) -> None:
     own, cookie = victims["ada"], cookie_of(up.url, "ada")
     with hostile(up.url, cookie) as client:
         client.send(HYDRATE, path="/environments")
@@ -233,7 +234,7 @@ def test_an_open_socket_is_worth_no_more_than_its_session(up: Running, victims: 
                 change(up, "update users set disabled_at = null where email = ?", "ada@example.org")
 
 
-def test_no_answer_lets_another_site_read(up: Running) -> None:
+def test_no_answer_lets_another_site_read(up: Started) -> None:
     cookie = f"{SESSION_COOKIE}={cookie_of(up.url, 'ada')}"
     for path in ("/", "/ping", "/_health", "/_event/", "/auth/standing", "/assets/none.js", "/env.json"):
         for origin in ("http://evil.example", "null", up.host("demo-abc123")):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 
 from cmbcluster.domain.gate import SESSION_COOKIE
-from tests.e2e.conftest import Running
+from tests.e2e.conftest import Started
 from tests.security.hostile import HYDRATE, cookie_of, hostile
 from tests.security.test_connections import IN, SENT_AWAY
 from tests.security.victims import ACTS, Victim
@@ -18,7 +18,7 @@ BACK_SECONDS = 15.0
 
 
 @contextmanager
-def away(up: Running) -> Iterator[None]:
+def away(up: Started) -> Iterator[None]:
     """The database is away inside."""
     switch = up.data / "database-away"
     switch.touch()
@@ -28,7 +28,7 @@ def away(up: Running) -> Iterator[None]:
         switch.unlink()
 
 
-def test_an_open_page_says_so_and_goes_on(up: Running, victims: dict[str, Victim]) -> None:
+def test_an_open_page_says_so_and_goes_on(up: Started, victims: dict[str, Victim]) -> None:
     own = victims["elena"]
     with hostile(up.url, cookie_of(up.url, "elena")) as tab:
         tab.send(HYDRATE, path="/environments")
@@ -49,7 +49,7 @@ def test_an_open_page_says_so_and_goes_on(up: Running, victims: dict[str, Victim
         tab.until('"deleting_name_rx_state_"', BACK_SECONDS)
 
 
-def test_a_page_opened_meanwhile_says_so_and_fills_by_itself(up: Running, victims: dict[str, Victim]) -> None:
+def test_a_page_opened_meanwhile_says_so_and_fills_by_itself(up: Started, victims: dict[str, Victim]) -> None:
     own, cookie = victims["elena"], cookie_of(up.url, "elena")
     with away(up), hostile(up.url, cookie) as tab:
         tab.send(HYDRATE, path="/environments")
@@ -64,7 +64,7 @@ def test_a_page_opened_meanwhile_says_so_and_fills_by_itself(up: Running, victim
         (up.data / "database-away").touch()
 
 
-def test_requests_are_told_to_come_again_and_keep_their_cookie(up: Running) -> None:
+def test_requests_are_told_to_come_again_and_keep_their_cookie(up: Started) -> None:
     headers = {"Cookie": f"{SESSION_COOKIE}={cookie_of(up.url, 'elena')}"}
     with away(up):
         for path in ("/auth/standing", "/api/v1/me", "/api/activity.csv", "/open/anything"):

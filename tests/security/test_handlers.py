@@ -9,7 +9,7 @@ import pytest
 from reflex_base.registry import RegistrationContext
 
 import cmbcluster.web.application  # noqa: F401 - registers every state
-from tests.e2e.conftest import Running
+from tests.e2e.conftest import Started
 from tests.security.handlers import MISSING_ID, OURS, REFLEX, SETVAR, ending, payloads
 from tests.security.hostile import HYDRATE, cookie_of, hostile
 from tests.security.victims import Victim, theirs
@@ -39,7 +39,7 @@ def test_the_table_knows_the_arguments(name: str) -> None:
     assert parameters == list(arguments_of(name))
 
 
-def call_all(up: Running, cookie: str, victim: Victim) -> str:
+def call_all(up: Started, cookie: str, victim: Victim) -> str:
     """Everything that the server says to somebody who calls every handler in every wrong way."""
     foreign = f"/environments/{victim.environment_id}?tab=activity"
     missing = f"/environments/{MISSING_ID}?from=-1&tab=activity"
@@ -55,7 +55,7 @@ def call_all(up: Running, cookie: str, victim: Victim) -> str:
 
 
 @pytest.mark.parametrize("who", ["anonymous", "ada", "elena", "ravi"])
-def test_nobody_gets_at_what_is_somebody_elses(up: Running, victims: dict[str, Victim], who: str) -> None:
+def test_nobody_gets_at_what_is_somebody_elses(up: Started, victims: dict[str, Victim], who: str) -> None:
     victim = victims["ada" if who == "elena" else "elena"]
     before, printed = theirs(up.data, victim), len(up.log.read_text())
     said = call_all(up, "" if who == "anonymous" else cookie_of(up.url, who), victim)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from cmbcluster.domain.gate import SESSION_COOKIE
-from tests.e2e.conftest import Running
+from tests.e2e.conftest import Started
 from tests.security.hostile import HYDRATE, cookie_of, hostile
 from tests.security.victims import ACTS, Victim
 
@@ -20,7 +20,7 @@ REPORT = "reflex___state____state.reflex___state____frontend_event_exception_sta
 KIB = 1024
 
 
-def said(up: Running) -> str:
+def said(up: Started) -> str:
     """Everything printed so far; a moment is left for what is under way."""
     time.sleep(0.5)
     return up.log.read_text(errors="replace")
@@ -31,7 +31,7 @@ def keys_of(data: Path) -> list[str]:
     return re.findall(r"[A-Za-z0-9_-]{40,}=*", (data / "keys" / "tokens.json").read_text())
 
 
-def test_no_secret_of_a_day_is_printed(up: Running, victims: dict[str, Victim]) -> None:
+def test_no_secret_of_a_day_is_printed(up: Started, victims: dict[str, Victim]) -> None:
     own, cookie = victims["elena"], cookie_of(up.url, "elena")
     secrets = {"cookie": cookie, "personal token": own.secret, "made-up code": uuid.uuid4().hex}
     secrets |= {f"key {number}": key for number, key in enumerate(keys_of(up.data))}
@@ -69,7 +69,7 @@ def test_no_secret_of_a_day_is_printed(up: Running, victims: dict[str, Victim]) 
     assert [name for name, secret in secrets.items() if secret in printed] == []
 
 
-def test_no_client_token_is_printed(up: Running) -> None:
+def test_no_client_token_is_printed(up: Started) -> None:
     tokens = [uuid.uuid4().hex for _ in range(3)]
     for token in tokens:
         with hostile(up.url, cookie_of(up.url, "elena"), token=token) as client:
@@ -85,7 +85,7 @@ def test_no_client_token_is_printed(up: Running) -> None:
     assert [token for token in tokens if token in printed] == []
 
 
-def test_nobody_forges_a_line(up: Running, victims: dict[str, Victim]) -> None:
+def test_nobody_forges_a_line(up: Started, victims: dict[str, Victim]) -> None:
     headers = {"User-Agent": "Mozilla \x1b[31m FORGED LINE", "Origin": "http://x\x1b[31mFORGED LINE"}
     httpx.post(f"{up.url}/auth/development", data={"person": f"elena{FORGED}"}, headers={"Origin": up.url})
     # The edge itself may hang up on such headers.
@@ -107,7 +107,7 @@ def test_nobody_forges_a_line(up: Running, victims: dict[str, Victim]) -> None:
         assert not line.startswith(("FORGED", "[31m"))
 
 
-def test_a_cookie_of_64_kib_is_nobody_and_breaks_nothing(up: Running) -> None:
+def test_a_cookie_of_64_kib_is_nobody_and_breaks_nothing(up: Started) -> None:
     large = {"Cookie": f"{SESSION_COOKIE}={'x' * 64 * KIB}"}
     for path in ("/", "/auth/standing", "/api/v1/me", "/healthz"):
         # The edge says no before it has read all of it, so the rest of the connection may be cut.

@@ -14,7 +14,7 @@ import pytest
 from cmbcluster.domain.actors import Actor
 from cmbcluster.errors import UserError
 from cmbcluster.wiring import Parts
-from tests.security.actors import ARRIVALS, World
+from tests.security.actors import ARRIVALS, Things, World
 from tests.security.conftest import database_file
 from tests.security.digests import changes, content_of
 from tests.security.expectations import (
@@ -27,7 +27,6 @@ from tests.security.expectations import (
     OWN,
     WITHOUT_ACTOR,
     Line,
-    Things,
     answers_of,
 )
 

@@ -18,7 +18,7 @@ import cmbcluster.web.application  # noqa: F401 - registers every state
 from cmbcluster.db import models
 from cmbcluster.domain import views
 from cmbcluster.web.shape import fits
-from tests.e2e.conftest import Running
+from tests.e2e.conftest import Started
 from tests.web.test_access import our_states
 
 SECRET = re.compile(r"secret|password|passwd|cookie|private|sha256|wrapped|signing|bearer", re.IGNORECASE)
@@ -43,7 +43,9 @@ def inside(annotation: Any) -> set[type]:
 @pytest.mark.parametrize("state", list(our_states()), ids=lambda state: state.__name__)
 def test_no_variable_holds_a_row_or_a_view_of_a_service(state: type[BaseState]) -> None:
     looked_at = 0
-    for name, field in state.get_fields().items():
+    # What a field holds is set in ways that mypy cannot follow.
+    fields: dict[str, Any] = dict(state.get_fields())
+    for name, field in fields.items():
         if name not in state.base_vars or name in rx.State.base_vars:
             continue
         looked_at += 1
@@ -68,7 +70,7 @@ def test_no_handler_sets_a_variable_by_itself() -> None:
     assert [name for name in names if name.startswith("set_") and name != "set_is_hydrated"] == []
 
 
-def test_the_built_script_tells_nothing(up: Running) -> None:
+def test_the_built_script_tells_nothing(up: Started) -> None:
     """Defaults are built into the script that everybody gets: none is a name of ours inside, or a person's."""
     built = "\n".join(
         path.read_text(errors="replace")

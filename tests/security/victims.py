@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from cmbcluster.domain.gate import SESSION_COOKIE
-from tests.e2e.conftest import Running
+from tests.e2e.conftest import Started
 from tests.security.handlers import Named
 from tests.security.hostile import HYDRATE, cookie_of, hostile
 
@@ -56,7 +56,7 @@ def text_id(blob: object) -> str:
     return "-".join((plain[:8], plain[8:12], plain[12:16], plain[16:20], plain[20:]))
 
 
-def settle_in(up: Running, person: str) -> Victim:
+def settle_in(up: Started, person: str) -> Victim:
     """Sign a person in and give them an environment that is at rest, so that nothing changes by itself."""
     cookie, name = cookie_of(up.url, person), f"canary-{person}-only"
     with hostile(up.url, cookie) as tab:

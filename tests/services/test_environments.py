@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import uuid4
+from collections.abc import Awaitable, Callable
+from uuid import UUID, uuid4
 
 import pytest
 
 from cmbcluster.domain.actors import ANONYMOUS
 from cmbcluster.domain.lifecycle import Phase
 from cmbcluster.domain.orders import CustomOrder, LaunchOrder
+from cmbcluster.domain.sources import PythonSource
 from cmbcluster.errors import Conflict, InvalidInput, NotFound, NotSignedIn, QuotaExceeded, UserError
 from tests.platform import Platform
 
@@ -143,6 +145,7 @@ async def test_custom_form_names_the_wrong_field(platform: Platform, field: str,
 async def test_custom_application_is_kept_as_written(platform: Platform) -> None:
     ada = await platform.sign_in("ada")
     view = await platform.parts.environments.launch(ada, LaunchOrder("custom", "mine", "small", 3600, CUSTOM))
+    assert isinstance(view.source, PythonSource)
     assert view.source.requirements == ("healpy>=1.16",)
     assert view.program.command == ("python", "-m", "http.server", "{port}")
 
@@ -160,7 +163,7 @@ async def test_another_persons_environment_answers_like_a_missing_one(platform: 
     elena, ada = await platform.sign_in("elena"), await platform.sign_in("ada")
     theirs = await platform.running(elena)
     services = platform.parts.environments
-    calls = {
+    calls: dict[str, Callable[[UUID], Awaitable[object]]] = {
         "get": lambda i: services.get(ada, i),
         "start": lambda i: services.start(ada, i),
         "stop": lambda i: services.stop(ada, i),

@@ -25,7 +25,7 @@ THERE = replace(ANONYMOUS, address="192.0.2.2")
 
 
 def few() -> RateService:
-    return RateService(Settings(sign_ins_per_minute=3, _env_file=None))  # type: ignore[call-arg]
+    return RateService(Settings(sign_ins_per_minute=3, _env_file=None))
 
 
 async def count(rates: RateService, actor: Actor, what: Limited, most: int = 200) -> int:

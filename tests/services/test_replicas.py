@@ -28,7 +28,7 @@ class Replica:
 
     def __init__(self, platform: Platform) -> None:
         here, deaf = platform.parts, MemoryBus()
-        settings = Settings(data_dir=here.settings.data_dir, _env_file=None)  # type: ignore[call-arg]
+        settings = Settings(data_dir=here.settings.data_dir, _env_file=None)
         self.sessions = SessionService(here.database, deaf, settings, KEYRING)
         self.api_tokens = ApiTokenService(here.database, deaf, settings, here.rates)
         self.access = AccessService(here.database, deaf, settings, self.sessions, self.api_tokens, KEYRING)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
+from uuid import UUID
 
 import pytest
 
@@ -38,7 +40,7 @@ async def test_ending_idle_and_absolute(platform: Platform) -> None:
     assert (platform.clock.at - (await _signed_in_at(platform))).total_seconds() >= 43200
 
 
-async def _signed_in_at(platform: Platform):
+async def _signed_in_at(platform: Platform) -> datetime:
     ada = await platform.sign_in("ada")
     page = await platform.parts.activity.page(ada, kind="signed_in")
     return page.rows[1].at
@@ -75,7 +77,7 @@ async def test_odd_tokens_open_nothing(platform: Platform, token: str) -> None:
     assert await platform.parts.sessions.find(token) is None
 
 
-async def _cookie(platform: Platform, person: str, slug: str, environment_id) -> tuple[str, str]:
+async def _cookie(platform: Platform, person: str, slug: str, environment_id: UUID) -> tuple[str, str]:
     actor = await platform.sign_in(person)
     url = await platform.parts.access.mint(actor, environment_id)
     host = platform.parts.settings.environment_host(slug)

@@ -22,7 +22,7 @@ from tests.services.test_rates import HERE, THERE, count
 
 @pytest.fixture
 async def replicas(redis_server: RedisServer) -> AsyncIterator[tuple[RateService, RateService]]:  # noqa: F811
-    settings = Settings(sign_ins_per_minute=9, redis_url=SecretStr(redis_server.url), _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(sign_ins_per_minute=9, redis_url=SecretStr(redis_server.url), _env_file=None)
     async with AsyncExitStack() as opened:
         stores = [await opened.enter_async_context(open_counts(settings)) for _ in range(2)]
         yield RateService(settings, stores[0]), RateService(settings, stores[1])
@@ -104,7 +104,7 @@ async def test_a_restart_between_two_requests_is_not_noticed(
 
 
 async def test_the_least_that_is_allowed_alone_is_one(redis_server: RedisServer) -> None:  # noqa: F811
-    settings = Settings(sign_ins_per_minute=1, redis_url=SecretStr(redis_server.url), _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(sign_ins_per_minute=1, redis_url=SecretStr(redis_server.url), _env_file=None)
     async with open_counts(settings) as store:
         rates = RateService(settings, store)
         redis_server.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -147,7 +148,8 @@ async def make_admin(platform: Platform) -> None:
         user.role = "admin"
 
 
-ENDS = [
+End = Callable[[Platform, Actor, EnvironmentView, Actor], Awaitable[None]]
+ENDS: list[tuple[End, Verdict]] = [
     (withdraw, Verdict.NOT_YOURS),
     (delete, Verdict.NOT_YOURS),
     (disable_owner, Verdict.NOT_YOURS),
@@ -156,7 +158,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("end", "verdict"), ENDS)
-async def test_it_ends_at_once(platform: Platform, end, verdict: Verdict) -> None:
+async def test_it_ends_at_once(platform: Platform, end: End, verdict: Verdict) -> None:
     elena, ravi = await platform.sign_in("elena"), await platform.sign_in("ravi")
     view = await platform.running(elena)
     await platform.parts.shares.share(elena, view.id, "ravi@example.org")

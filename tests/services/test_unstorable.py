@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cmbcluster.domain.actors import Role, Tier
@@ -48,7 +50,7 @@ async def test_what_no_check_has_found_is_refused_too(platform: Platform) -> Non
 async def test_whom_a_provider_describes_at_length_is_refused_and_not_written_down(
     platform: Platform, more: dict[str, str]
 ) -> None:
-    about = {"provider": "lab", "subject": "1", "email": "a@example.org", "name": "A", **more}
+    about: dict[str, Any] = {"provider": "lab", "subject": "1", "email": "a@example.org", "name": "A", **more}
     identity = SignedIn(role=Role.USER, tier=Tier.FREE, **about)
     if not platform.parts.settings.on_postgresql:
         await platform.parts.sessions.sign_in(identity, browser="", address="")

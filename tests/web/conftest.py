@@ -28,7 +28,9 @@ def tab(stage: Platform) -> Callable[..., Any]:
     """Opens a tab: the root of a state tree with a person's cookie and an address."""
 
     def open_tab(person: str = "elena", path: str = "/") -> Any:
-        root = rx.State(_reflex_internal_init=True)
+        # The types of Reflex do not know what its constructor takes.
+        make: Any = rx.State
+        root = make(_reflex_internal_init=True)
         cookie = f"{SESSION_COOKIE}={person}" if person else ""
         data = {
             "headers": {"cookie": cookie, "origin": "http://localhost:8200"},

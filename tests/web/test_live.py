@@ -50,7 +50,7 @@ class Counting(Page[Any, int]):
 
 @asynccontextmanager
 async def followed(tab: Any, page: Page[Any, Any]) -> Any:
-    task = asyncio.create_task(follow(Tab(tab), page))  # type: ignore[type-var]
+    task = asyncio.create_task(follow(Tab(tab), page))
     await asyncio.sleep(0.02)
     yield task
     task.cancel()
@@ -175,7 +175,7 @@ async def test_what_one_person_asked_for_is_never_shown_to_another(tab: Any, sta
             return await super().gather(actor)
 
     page, state = Slow(), Tab(root)
-    task = asyncio.create_task(follow(state, page))  # type: ignore[type-var]
+    task = asyncio.create_task(follow(state, page))
     await until(lambda: page.looks == 1)
     await asyncio.sleep(0.05)
     task.cancel()

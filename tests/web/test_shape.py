@@ -37,7 +37,8 @@ def test_a_flag_is_a_flag() -> None:
 
 
 def test_our_own_handlers_take_any_value_under_the_right_name() -> None:
-    assert all(fits(START, {"raw_id": value}, own=True) for value in (None, [], {}, "x" * 100_000))
+    values: tuple[object, ...] = (None, [], {}, "x" * 100_000)
+    assert all(fits(START, {"raw_id": value}, own=True) for value in values)
     assert not any(fits(START, payload, own=True) for payload in ({}, {"id": "x"}, {"raw_id": 1, "more": 2}, "x"))
 
 

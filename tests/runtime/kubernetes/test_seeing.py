@@ -257,6 +257,7 @@ def test_usage_is_the_sum_of_what_was_measured_or_nothing() -> None:
     usage = usage_of({"timestamp": at(7), "containers": used})
     assert (usage.measured_at, usage.cpu_millis, usage.memory_bytes) == (T0 + timedelta(seconds=7), 13.3, 3 * 2**20)
     assert usage.processes is None
+    nothing: dict[str, Any] | None
     for nothing in (None, {"containers": []}):
         assert (usage_of(nothing).cpu_millis, usage_of(nothing).memory_bytes) == (None, None)
 

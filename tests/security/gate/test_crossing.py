@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 
 import pytest
 from websockets.asyncio.client import connect
@@ -154,11 +155,12 @@ async def withdraw(whole: Whole, elena: Actor, view: EnvironmentView, ravi: Acto
     await whole.platform.parts.shares.withdraw(elena, view.id, ravi.person())
 
 
+End = Callable[[Whole, Actor, EnvironmentView, Actor], Awaitable[None]]
 ENDS = [(stop, 503), (delete, 404), (sign_out, 401), (disable_owner, 404), (disable_guest, 401), (withdraw, 404)]
 
 
 @pytest.mark.parametrize(("end", "status"), ENDS)
-async def test_54_a_guests_websocket_and_requests_end(whole: Whole, end, status: int) -> None:
+async def test_54_a_guests_websocket_and_requests_end(whole: Whole, end: End, status: int) -> None:
     elena, ravi = await whole.platform.sign_in("elena"), await whole.platform.sign_in("ravi")
     view = await whole.running(elena)
     await whole.platform.parts.shares.share(elena, view.id, "ravi@example.org")
@@ -175,7 +177,7 @@ async def test_54_a_guests_websocket_and_requests_end(whole: Whole, end, status:
 
 
 @pytest.mark.parametrize("end", [stop, delete, disable_owner])
-async def test_54_so_do_the_owners(whole: Whole, end) -> None:
+async def test_54_so_do_the_owners(whole: Whole, end: End) -> None:
     elena = await whole.platform.sign_in("elena")
     view = await whole.running(elena)
     _, cookie = await whole.enter(view, await whole.code(elena, view))
