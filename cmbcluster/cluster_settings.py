@@ -46,6 +46,13 @@ class ClusterSettings(BaseSettings):
     kubernetes_ephemeral_bytes: int = Field(
         4 * 1024**3, ge=128 * 1024**2, description="Most an environment may write outside of its workspace, in bytes."
     )
+    kubernetes_cpu_request_percent: int = Field(
+        25,
+        ge=1,
+        le=100,
+        description="Part of an environment's processors that a machine must have free for it, in percent; it may use "
+        "all of them while others do not.",
+    )
     kubernetes_stop_grace_seconds: int = Field(
         10, ge=1, le=300, description="Time an application in a cluster has to end by itself before it is ended."
     )

@@ -16,7 +16,7 @@ from cmbcluster.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 # A number of these says in its name what it counts.
-UNITS = ("_seconds", "_bytes", "_workers", "_once", "_per_minute", "_hops", "port")
+UNITS = ("_seconds", "_bytes", "_workers", "_once", "_per_minute", "_hops", "_percent", "port")
 
 
 @pytest.fixture(autouse=True)

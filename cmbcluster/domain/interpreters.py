@@ -15,6 +15,8 @@ from packaging.version import InvalidVersion, Version
 from cmbcluster.domain.sources import check_python
 from cmbcluster.errors import BuildFailed, InvalidInput
 
+# What one's own application is built with when nobody says more: the newest of those that most packages know.
+ANY_PYTHON = ">=3.11,<3.14"
 _BOUND = re.compile(r"(>=|<=|!=|>|<)\s*(3\.\d{1,2})")
 
 
@@ -35,11 +37,12 @@ def check_wanted_python(text: str) -> str:
     return ",".join(bounds)
 
 
-def choose_python(wanted: str, versions: tuple[str, ...]) -> str:
+def choose_python(wanted: str, versions: tuple[str, ...], *, in_image: bool = False) -> str:
     """The newest ``3.N`` among ``versions`` that ``wanted`` allows.
 
     ``versions`` are those found on the machine, like ``3.12.1``; development versions and
-    what cannot be read are passed over. Raises InvalidInput when ``wanted`` is neither a
+    what cannot be read are passed over. ``in_image``: there is the one of an image and no other can
+    be installed. Raises InvalidInput when ``wanted`` is neither a
     version nor a range, and BuildFailed, naming what is there, when none fits.
     """
     checked = check_wanted_python(wanted)
@@ -48,6 +51,11 @@ def choose_python(wanted: str, versions: tuple[str, ...]) -> str:
     fitting = [minor for minor in found if allowed.contains(f"3.{minor}")]
     if fitting:
         return f"3.{max(fitting)}"
+    if in_image and found:
+        raise BuildFailed(
+            f"This application needs Python {in_words(checked)}, and environments here have 3.{found[0]}.",
+            f"Choose Python 3.{found[0]}, or a range with it in, such as {ANY_PYTHON}.",
+        )
     have = ", ".join(f"3.{minor}" for minor in found)
     there = f"this machine has {have}" if have else "this machine has none that could be used"
     raise BuildFailed(

@@ -74,8 +74,8 @@ class UvTool:
         self.account: Account = account_for_others(settings.local_account)
         self.cache_dir = self.data_dir / "uv-cache"
         self.tools_dir = self.data_dir / "tools"
-        # In a cluster the lock is of the index that the pods install from, since there may be a way to no other. Whoever
-        # tells uv of another one, as for an index without dates, is believed.
+        # In a cluster the lock is of the index that the pods install from, since there may be a way to no other.
+        # Whoever tells uv of another one, as for an index without dates, is believed.
         self._index_url = settings.package_index_url if settings.runtime == "kubernetes" else ""
         self._room = room.Room()
         self._probed_at = -PROBED_AGAIN_SECONDS

@@ -99,7 +99,7 @@ class UvResolver:
         if self._only_python:
             versions = tuple(each for each in versions if each.startswith(f"{self._only_python}."))
         try:
-            return choose_python(wanted, versions)
+            return choose_python(wanted, versions, in_image=bool(self._only_python))
         except BuildFailed as missing:
             raise PackagesFailed(StopReason.PYTHON_MISSING, missing.what, missing.then) from missing
 

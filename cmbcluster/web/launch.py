@@ -17,7 +17,7 @@ import reflex as rx
 
 from cmbcluster.domain.actors import Actor
 from cmbcluster.domain.images import ImageSource, check_image
-from cmbcluster.domain.interpreters import check_wanted_python
+from cmbcluster.domain.interpreters import ANY_PYTHON, check_wanted_python
 from cmbcluster.domain.naming import NAME_LIMIT, clean_name
 from cmbcluster.domain.orders import CustomOrder, LaunchOrder
 from cmbcluster.domain.sources import (
@@ -80,7 +80,7 @@ class Beginnings:
 
     requirements: str = ""
     command: str = ""
-    python: str = ">=3.11,<3.14"
+    python: str = ANY_PYTHON
     port: str = "8501"
     as_of: str = ""
     health_path: str = "/"

@@ -42,6 +42,14 @@ def test_a_missing_range_is_said_in_words() -> None:
     assert "uv python install 3.13" in failed.value.then
 
 
+def test_what_an_image_has_cannot_be_added_to() -> None:
+    with pytest.raises(BuildFailed) as failed:
+        choose_python("3.11", ("3.12.1",), in_image=True)
+    assert failed.value.what == "This application needs Python 3.11, and environments here have 3.12."
+    assert failed.value.then == "Choose Python 3.12, or a range with it in, such as >=3.11,<3.14."
+    assert choose_python("3.12", ("3.12.1",), in_image=True) == "3.12"
+
+
 def test_a_machine_without_any_python_is_said() -> None:
     with pytest.raises(BuildFailed, match="has none that could be used"):
         choose_python("3.12", ())

@@ -229,11 +229,10 @@ def custom_order(
             text = requirements.read_text(encoding="utf-8")
         except (OSError, ValueError) as wrong:
             raise ClientRefused(Exit.USAGE, f"{requirements} cannot be read.", "Give a text file.") from wrong
-    version = python or f"{sys.version_info.major}.{sys.version_info.minor}"
     return {
         "requirements": text,
         "command": command,
-        "python": version,
+        **({"python": python} if python else {}),
         "port": port,
         "as_of": as_of,
         "health_path": health_path,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cmbcluster.domain.actors import Actor, Role, Scope, Tier
 from cmbcluster.domain.images import ImageSource
+from cmbcluster.domain.interpreters import ANY_PYTHON
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason
 from cmbcluster.domain.sources import PythonSource
 from cmbcluster.domain.views import (
@@ -223,7 +224,7 @@ class Custom(Strict):
 
     image: str = Field("", description="A container image, such as ghcr.io/team/app:1.0, in place of packages.")
     requirements: str = Field("", description="Packages, one a line.")
-    python: str = Field("", description="Python version, such as 3.12.")
+    python: str = Field(ANY_PYTHON, description="A version of Python, such as 3.12, or a range.")
     as_of: str = Field("", description="A date; packages are taken as they were then. Empty: the newest.")
     command: str = Field(
         "",

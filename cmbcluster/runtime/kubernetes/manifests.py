@@ -41,6 +41,7 @@ class Ground:
     storage_class: str = ""
     ephemeral_bytes: int = 4 * 1024**3
     grace_seconds: int = 10
+    cpu_request_percent: int = 25
 
 
 def claim(ground: Ground, spec: Spec) -> Json:
@@ -168,7 +169,7 @@ def _program(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:
         "workingDir": inside.WORKSPACE,
         "env": environment,
         "ports": [{"name": "http", "containerPort": program.port, "protocol": "TCP"}],
-        "resources": _resources(spec, _ephemeral_bytes(ground, spec.placement)),
+        "resources": _resources(ground, spec),
         "securityContext": _confined(root_is_writable=spec.placement.root_is_writable),
         "startupProbe": {
             "httpGet": answer,
@@ -207,7 +208,7 @@ def _installer(ground: Ground, spec: Spec, bundle: Bundle) -> Json:
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-I", f"{SENT}/install.py"],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
-        "resources": _resources(spec, _ephemeral_bytes(ground, spec.placement), gpus=False),
+        "resources": _resources(ground, spec, gpus=False),
         "securityContext": _confined(),
         "volumeMounts": [
             {"name": "packages", "mountPath": MOUNT},
@@ -232,14 +233,15 @@ def _confined(*, root_is_writable: bool = False) -> Json:
     }
 
 
-def _resources(spec: Spec, ephemeral_bytes: int, *, gpus: bool = True) -> Json:
+def _resources(ground: Ground, spec: Spec, *, gpus: bool = True) -> Json:
+    ephemeral_bytes = _ephemeral_bytes(ground, spec.placement)
     limits = {
         "cpu": f"{spec.cpu_millis}m",
         "memory": str(spec.memory_bytes),
         "ephemeral-storage": str(ephemeral_bytes),
     }
     requests = {
-        "cpu": f"{max(1, spec.cpu_millis // 4)}m",
+        "cpu": f"{max(1, spec.cpu_millis * ground.cpu_request_percent // 100)}m",
         "memory": str(spec.memory_bytes),
         "ephemeral-storage": str(min(KEPT_OUTSIDE_BYTES, ephemeral_bytes)),
     }
