@@ -84,9 +84,9 @@ class Release:
         return str(found["spec"]["clusterIP"]), int(found["spec"]["ports"][0]["port"])
 
     def logs(self) -> str:
-        """What the pods of all roles have said."""
-        selector = f"app.kubernetes.io/instance={RELEASE}"
-        return self.kubectl("logs", "--selector", selector, "--tail", "-1", "--prefix", "--max-log-requests", "20")
+        """What the pods of all roles have said, as far as they run."""
+        names = [pod["metadata"]["name"] for role in ROLES for pod in self.pods(role) if is_ready(pod)]
+        return "".join(self.kubectl("logs", name, "--tail", "-1", "--ignore-errors") for name in names)
 
 
 def is_ready(pod: Json) -> bool:
