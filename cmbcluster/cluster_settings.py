@@ -53,6 +53,13 @@ class ClusterSettings(BaseSettings):
         description="Part of an environment's processors that a machine must have free for it, in percent; it may use "
         "all of them while others do not.",
     )
+    kubernetes_memory_request_percent: int = Field(
+        100,
+        ge=1,
+        le=100,
+        description="The same of an environment's memory. Less than all of it puts more environments on a machine, "
+        "which ends some of them when they need at once what it does not have.",
+    )
     kubernetes_stop_grace_seconds: int = Field(
         10, ge=1, le=300, description="Time an application in a cluster has to end by itself before it is ended."
     )

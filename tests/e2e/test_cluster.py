@@ -76,6 +76,8 @@ def pods_up(place: str, private: Served, tmp_path_factory: pytest.TempPathFactor
             CMB_KUBERNETES_NAMESPACE=place,
             CMB_KUBERNETES_PACKAGES_BYTES=str(4 * 1024**3),
             CMB_KUBERNETES_STOP_GRACE_SECONDS="3",
+            CMB_KUBERNETES_CPU_REQUEST_PERCENT="2",
+            CMB_KUBERNETES_MEMORY_REQUEST_PERCENT="10",
             CMB_WORKSPACE_IMAGE=wanted("CMB_TEST_WORKSPACE_IMAGE"),
             CMB_WORKSPACE_PYTHON=PYTHON,
             CMB_PACKAGE_INDEX_URL=index_url,

@@ -171,6 +171,9 @@ async def crew(
         "CMB_KUBERNETES_NAMESPACE": namespace,
         "CMB_KUBERNETES_PACKAGES_BYTES": str(1024**3),
         "CMB_KUBERNETES_STOP_GRACE_SECONDS": "1",
+        # Two cores are there for all that wants to run at once, and for what other tests run.
+        "CMB_KUBERNETES_CPU_REQUEST_PERCENT": "2",
+        "CMB_KUBERNETES_MEMORY_REQUEST_PERCENT": "10",
         "CMB_WORKSPACE_IMAGE": wanted("CMB_TEST_WORKSPACE_IMAGE"),
         "CMB_WORKSPACE_PYTHON": PYTHON,
         "CMB_PACKAGE_INDEX_URL": index_url,

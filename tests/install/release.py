@@ -134,6 +134,7 @@ def _values(addresses: Addresses) -> Json:
             "CMB_KUBERNETES_STOP_GRACE_SECONDS": "3",
             "CMB_CONTROLLER_LEASE_SECONDS": "5",
             "CMB_KUBERNETES_CPU_REQUEST_PERCENT": "2",
+            "CMB_KUBERNETES_MEMORY_REQUEST_PERCENT": "10",
         },
         "environments": {"workspaceImage": wanted("CMB_TEST_WORKSPACE_IMAGE"), "alsoReach": [to_index]},
         **{role: {"replicas": 2, "resources": RESOURCES} for role in ROLES},

@@ -42,6 +42,7 @@ class Ground:
     ephemeral_bytes: int = 4 * 1024**3
     grace_seconds: int = 10
     cpu_request_percent: int = 25
+    memory_request_percent: int = 100
 
 
 def claim(ground: Ground, spec: Spec) -> Json:
@@ -242,7 +243,7 @@ def _resources(ground: Ground, spec: Spec, *, gpus: bool = True) -> Json:
     }
     requests = {
         "cpu": f"{max(1, spec.cpu_millis * ground.cpu_request_percent // 100)}m",
-        "memory": str(spec.memory_bytes),
+        "memory": str(spec.memory_bytes * ground.memory_request_percent // 100),
         "ephemeral-storage": str(min(KEPT_OUTSIDE_BYTES, ephemeral_bytes)),
     }
     if gpus and spec.placement.gpus:

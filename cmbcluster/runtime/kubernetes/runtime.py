@@ -66,6 +66,7 @@ class KubernetesRuntime:
             ephemeral_bytes=settings.kubernetes_ephemeral_bytes,
             grace_seconds=settings.kubernetes_stop_grace_seconds,
             cpu_request_percent=settings.kubernetes_cpu_request_percent,
+            memory_request_percent=settings.kubernetes_memory_request_percent,
         )
         self._cluster: Cluster | None = None
         self._objects_found: Objects | None = None

@@ -145,6 +145,22 @@ def test_a_pod_that_needs_not_install_is_the_same_without_its_installer(spec: Sp
     assert short == whole
 
 
+def test_a_machine_keeps_free_what_the_settings_say() -> None:
+    spec = image_spec()
+    for ground, cpu, memory in (
+        (GROUND, spec.cpu_millis // 4, spec.memory_bytes),
+        (
+            replace(GROUND, cpu_request_percent=50, memory_request_percent=10),
+            spec.cpu_millis // 2,
+            spec.memory_bytes // 10,
+        ),
+    ):
+        resources = manifests.pod(ground, spec, None)["spec"]["containers"][0]["resources"]
+        assert resources["requests"]["cpu"] == f"{cpu}m"
+        assert resources["requests"]["memory"] == str(memory)
+        assert resources["limits"]["memory"] == str(spec.memory_bytes)
+
+
 def test_a_bundle_is_named_by_all_it_is_made_of() -> None:
     content = packages_spec().content
     assert isinstance(content, Packages)
