@@ -18,7 +18,7 @@ from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.controller.checkpoints import Probe, reach_nothing
 from cmbcluster.controller.contents import Contents
 from cmbcluster.controller.lease import CONTROLLER, Lease
-from cmbcluster.controller.orphans import Orphans
+from cmbcluster.controller.orphans import GRACE_SECONDS, Orphans
 from cmbcluster.controller.reconciler import Reconciler
 from cmbcluster.controller.recorder import Recorder
 from cmbcluster.controller.resolutions import Resolutions
@@ -36,9 +36,20 @@ STOP_ALL_SECONDS = 60.0
 
 
 class Controller:
-    """Owns the tasks. ``reach`` is the crash tests' probe; without ``leased`` it works whoever else does."""
+    """Owns the tasks.
 
-    def __init__(self, parts: Parts, reach: Probe = reach_nothing, *, leased: bool = True) -> None:
+    ``reach`` is the crash tests' probe; without ``leased`` it works whoever else does;
+    ``orphan_grace_seconds`` is how long what nobody knows is left alone.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        reach: Probe = reach_nothing,
+        *,
+        leased: bool = True,
+        orphan_grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
         self._settings: Settings = parts.settings
         self._database: Database = parts.database
         self._bus: Bus = parts.bus
@@ -49,7 +60,7 @@ class Controller:
         offline_tiers = parts.settings.kubernetes_offline_tiers
         contents = Contents(self._recorder, parts.resolver, parts.images, parts.registries, offline_tiers)
         self._reconciler = Reconciler(self._recorder, parts.runtime, parts.insight, self._resolutions, contents, reach)
-        self._orphans = Orphans(self._recorder, parts.runtime)
+        self._orphans = Orphans(self._recorder, parts.runtime, orphan_grace_seconds)
         self._tasks: list[asyncio.Task[None]] = []
         # Nobody else works on SQLite's file: its folder is held by one process.
         self._lease: Lease | None = None

@@ -1,11 +1,12 @@
 """Runs that no row wants: older runs and those of a row at rest are stopped, unknown ones only after a grace.
 
-A run without a row may belong to a database that is being restored, so it is seen twice
-and for ten minutes before it is stopped, and its workspace is never removed.
+What has no row may belong to a database that is being restored, so it is seen twice and for
+ten minutes before it is stopped and cleared away. Its workspace is reported and never removed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,52 +15,71 @@ import structlog
 from cmbcluster.controller.recorder import Recorder
 from cmbcluster.db.models import Environment
 from cmbcluster.domain.lifecycle import AT_REST
-from cmbcluster.errors import Conflict
-from cmbcluster.runtime.port import Observation, Ref, Runtime, Sight
+from cmbcluster.errors import CMBClusterError, Conflict, RuntimeUnavailable
+from cmbcluster.runtime.port import Leftovers, Observation, Ref, Runtime, Sight, Workspace
 
 log = structlog.get_logger("cmbcluster.controller")
 
 GRACE_SECONDS = 600.0
-OVER = frozenset({Sight.ABSENT, Sight.EXITED})
 
 
 @dataclass
 class _Sighting:
     first_at: datetime
-    times: int = 1
+    times: int = 0
 
 
 class Orphans:
     """Remembers what was seen, and looks through it at every sweep."""
 
-    def __init__(self, recorder: Recorder, runtime: Runtime) -> None:
+    def __init__(self, recorder: Recorder, runtime: Runtime, grace_seconds: float = GRACE_SECONDS) -> None:
         self._recorder = recorder
         self._runtime = runtime
+        self._grace_seconds = grace_seconds
         self._seen: dict[Ref, Observation] = {}
-        self._unknown: dict[Ref, _Sighting] = {}
+        self._unknown: dict[Hashable, _Sighting] = {}
+        self._reported: set[Workspace] = set()
+        self._listed_at: datetime | None = None
 
     def notice(self, observation: Observation) -> None:
-        """Remember the newest observation of a run; what is over needs no remembering."""
-        if observation.sight in OVER:
-            self._seen.pop(observation.ref, None)
-            self._unknown.pop(observation.ref, None)
+        """Remember the newest observation of a run; what is not there needs no remembering."""
+        if observation.sight is Sight.ABSENT:
+            self._forget(observation.ref)
         else:
             self._seen[observation.ref] = observation
 
     async def sweep(self) -> None:
-        """Stop runs that their environment has left behind, and long unknown ones."""
+        """Stop runs that their environment has left behind, and clear long unknown ones away."""
         for ref in list(self._seen):
             row, now = await self._recorder.load(ref.environment_id)
-            if row is not None and _is_wanted(row, ref):
-                self._unknown.pop(ref, None)
+            if row is None:
+                if self._is_long_unknown(ref, now):
+                    await self._clear(ref)
                 continue
-            if row is not None:
+            self._unknown.pop(ref, None)
+            if self._seen[ref].sight is Sight.EXITED:
+                # How it ended is the row's affair.
+                self._forget(ref)
+            elif not _is_wanted(row, ref):
                 await self._stop(ref, "left_behind")
-                continue
-            sighting = self._unknown.setdefault(ref, _Sighting(now, 0))
-            sighting.times += 1
-            if sighting.times >= 2 and (now - sighting.first_at).total_seconds() >= GRACE_SECONDS:
+        if isinstance(self._runtime, Leftovers):
+            await self._look_at_workspaces(self._runtime)
+
+    async def _clear(self, ref: Ref) -> None:
+        """End an unknown run, and when it has ended delete what is left of it but the workspace."""
+        try:
+            sight = (await self._runtime.look(ref)).sight
+            if sight is Sight.ABSENT:
+                self._forget(ref)
+            elif sight is Sight.EXITED:
+                log.warning("orphan_removed", environment=ref.slug, run=ref.generation)
+                await self._runtime.remove(ref, workspace=False)
+                self._forget(ref)
+            elif sight not in (Sight.STOPPING, Sight.UNKNOWN):
                 await self._stop(ref, "unknown")
+        except (Conflict, RuntimeUnavailable) as failed:
+            # One that cannot be cleared away must not keep the others.
+            log.warning("orphan_stays", environment=ref.slug, run=ref.generation, error=str(failed))
 
     async def _stop(self, ref: Ref, why: str) -> None:
         log.warning("orphan_stopped", environment=ref.slug, run=ref.generation, why=why)
@@ -67,6 +87,42 @@ class Orphans:
             await self._runtime.stop(ref)
         except Conflict:
             return
+
+    async def _look_at_workspaces(self, runtime: Leftovers) -> None:
+        """Report workspaces of environments that nobody knows, once each; they are asked for seldom."""
+        _, now = await self._recorder.known(())
+        if self._listed_at is not None and (now - self._listed_at).total_seconds() < self._grace_seconds / 2:
+            return
+        self._listed_at = now
+        found = await runtime.workspaces()
+        known, now = await self._recorder.known({each.environment_id for each in found})
+        self._reported &= set(found)
+        for workspace in found:
+            if workspace.environment_id in known:
+                self._unknown.pop(workspace, None)
+            elif workspace not in self._reported and self._is_long_unknown(workspace, now):
+                await self._report(runtime, workspace)
+
+    async def _report(self, runtime: Leftovers, workspace: Workspace) -> None:
+        try:
+            await runtime.clear_secrets(workspace)
+        except CMBClusterError as failed:
+            log.warning("orphan_stays", environment=workspace.slug, error=str(failed))
+            return
+        named = {"environment": workspace.slug, "environment_id": str(workspace.environment_id)}
+        log.warning("orphan_workspace_kept", **named)
+        self._reported.add(workspace)
+        self._unknown.pop(workspace, None)
+
+    def _is_long_unknown(self, what: Hashable, now: datetime) -> bool:
+        """Note one more sighting; whether it has been seen twice and for the grace."""
+        sighting = self._unknown.setdefault(what, _Sighting(now))
+        sighting.times += 1
+        return sighting.times >= 2 and (now - sighting.first_at).total_seconds() >= self._grace_seconds
+
+    def _forget(self, ref: Ref) -> None:
+        self._seen.pop(ref, None)
+        self._unknown.pop(ref, None)
 
 
 def _is_wanted(row: Environment, ref: Ref) -> bool:

@@ -9,7 +9,7 @@ the runtime: what was started for a row that has moved on is stopped again by wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -76,6 +76,11 @@ class Recorder:
         """The row as it is now, and the database's time."""
         async with self._database.reading() as work:
             return await work.environments.by_id(environment_id), await work.now()
+
+    async def known(self, environment_ids: Collection[UUID]) -> tuple[frozenset[UUID], datetime]:
+        """Which environments have a row, and the database's time."""
+        async with self._database.reading() as work:
+            return await work.environments.known(environment_ids), await work.now()
 
     async def record(self, seen: Environment, finding: Finding) -> None:
         """Write a finding about the row as ``seen``; raises MovedOn when it is something else by now."""

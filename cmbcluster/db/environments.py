@@ -6,7 +6,7 @@ no row and says so. Nothing here decides what should happen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVarTuple, cast
@@ -23,6 +23,9 @@ from cmbcluster.db.columns import add_unless_present
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.lifecycle import LAUNCHING, OCCUPYING, Phase, Stage
 from cmbcluster.domain.timing import Measured
+
+# Databases take a limited number of parameters at once.
+MOST_AT_ONCE = 500
 
 PHASE_FILTERS: dict[str, frozenset[Phase]] = {
     "running": frozenset({Phase.RUNNING, Phase.UNKNOWN}),
@@ -157,6 +160,15 @@ class Environments:
             .order_by(col(Environment.asked_at).desc())
         )
         return tuple(found.all())
+
+    async def known(self, environment_ids: Collection[UUID]) -> frozenset[UUID]:
+        """Which of these have a row, whatever became of them."""
+        found: set[UUID] = set()
+        wanted = list(environment_ids)
+        for begin in range(0, len(wanted), MOST_AT_ONCE):
+            part = wanted[begin : begin + MOST_AT_ONCE]
+            found.update(await self._session.exec(select(Environment.id).where(col(Environment.id).in_(part))))
+        return frozenset(found)
 
     async def unsettled(self) -> tuple[UUID, ...]:
         """Ids of what the controller must look at: moving, running, or asked to change."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from cmbcluster.domain.images import PinnedImage
@@ -155,6 +155,14 @@ class LogLine:
     offset: int
 
 
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace that exists, whatever runs or ran in it."""
+
+    environment_id: UUID
+    slug: str
+
+
 class Runtime(Protocol):
     """Starts, stops and watches runs. All methods are idempotent.
 
@@ -190,6 +198,20 @@ class Runtime(Protocol):
 
     def observe(self) -> AsyncIterator[Observation]:
         """All runs that exist, then every change for ever. A hint, never a decision."""
+
+
+@runtime_checkable
+class Leftovers(Protocol):
+    """What a runtime holds where others can put things too, so that something may be nobody's.
+
+    Raises RuntimeUnavailable when nothing can be said or done at the moment.
+    """
+
+    async def workspaces(self) -> tuple[Workspace, ...]:
+        """Every workspace of this platform, asked live."""
+
+    async def clear_secrets(self, workspace: Workspace) -> None:
+        """Delete what runs were told in confidence. Only for an environment that nobody knows and that has no run."""
 
 
 class Insight(Protocol):

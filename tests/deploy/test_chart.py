@@ -132,7 +132,7 @@ def test_rights_are_these_and_no_others() -> None:
     }
     assert rights["controller"] == {
         *(("pods", verb) for verb in ("get", "list", "watch", "create", "delete")),
-        *(("persistentvolumeclaims", verb) for verb in ("get", "create", "patch", "delete")),
+        *(("persistentvolumeclaims", verb) for verb in ("get", "list", "create", "patch", "delete")),
         *(("secrets", verb) for verb in ("get", "create", "delete")),
         *(("configmaps", verb) for verb in ("get", "create")),
         *(("events", verb) for verb in ("list", "watch")),

@@ -1,4 +1,7 @@
-"""A proxy in front of the API server that fails on purpose: loses answers, refuses some, cuts and stalls watches."""
+"""A proxy in front of the API server that fails on purpose.
+
+It loses answers, refuses some, cuts and stalls watches, tells of the past, or is not there.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import aiohttp
 from aiohttp import web
@@ -19,11 +23,17 @@ from yarl import URL
 from cmbcluster.runtime.kubernetes.client import Cluster
 
 FAULTS = (409, 429, 500, 503)
+GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
 
 
 @dataclass
 class Faults:
-    """What goes wrong. Numbers are probabilities; ``seed`` makes them the same again."""
+    """What goes wrong. Numbers are probabilities; ``seed`` makes them the same again.
+
+    While ``stale``, lists and watches say what they said some time before; objects asked for by name are
+    told as they are. While ``away`` is *refuses* every connection ends at once, also those that are open;
+    while it is *hangs* no request is ever answered, also not when it is over.
+    """
 
     seed: int
     lose_answers: float = 0.0
@@ -32,9 +42,14 @@ class Faults:
     gone_by_status: bool = False
     gone_in_stream: bool = False
     stall: bool = False
+    stale: bool = False
+    away: Literal["", "refuses", "hangs"] = ""
     asked: list[tuple[str, str]] = field(default_factory=list)
     lost: int = 0
     refused: int = 0
+    told_old: int = 0
+    lists: dict[str, list[bytes]] = field(default_factory=dict)
+    events: dict[str, list[bytes]] = field(default_factory=dict)
     chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +69,10 @@ class _Proxy:
         faults = self._faults
         watching = request.query.get("watch") == "true"
         faults.asked.append((request.method, request.path))
+        if faults.away:
+            return await self._away(request)
+        if faults.stale and request.method == "GET" and (watching or request.path in faults.lists):
+            return await self._old(request, watching=watching)
         if watching and faults.gone_by_status:
             faults.gone_by_status = False
             return _status(410)
@@ -70,11 +89,38 @@ class _Proxy:
             if watching or request.query.get("follow") == "true":
                 return await self._stream(request, answer, watching=watching)
             body = await answer.read()
+            if request.method == "GET" and b'List","' in body[:200]:
+                faults.lists.setdefault(request.path, []).append(body)
             if request.method != "GET" and faults.chance.random() < faults.lose_answers:
                 faults.lost += 1
                 assert request.transport is not None
                 request.transport.close()
             return web.Response(status=answer.status, body=body, content_type="application/json")
+
+    async def _away(self, request: web.Request) -> web.StreamResponse:
+        if self._faults.away == "hangs":
+            await asyncio.Event().wait()
+        return _cut(request)
+
+    async def _old(self, request: web.Request, *, watching: bool) -> web.StreamResponse:
+        """A list of some time before, or a watch that repeats what it said and then is too old."""
+        faults = self._faults
+        faults.told_old += 1
+        if not watching:
+            body = faults.chance.choice(faults.lists[request.path])
+            return web.Response(body=body, content_type="application/json")
+        response = web.StreamResponse()
+        await response.prepare(request)
+        events = faults.events.get(request.path, [])
+        try:
+            for line in events[faults.chance.randrange(len(events) + 1) :]:
+                await response.write(line)
+            await asyncio.sleep(faults.chance.uniform(0, 1))
+            await response.write(json.dumps({"type": "ERROR", "object": GONE}).encode() + b"\n")
+        except ConnectionError:
+            # Whoever asked went away.
+            return response
+        return response
 
     async def _stream(
         self, request: web.Request, answer: aiohttp.ClientResponse, *, watching: bool
@@ -84,12 +130,15 @@ class _Proxy:
         await response.prepare(request)
         if watching and faults.gone_in_stream:
             faults.gone_in_stream = False
-            gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
-            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            await response.write(json.dumps({"type": "ERROR", "object": GONE}).encode() + b"\n")
             return response
         try:
             async with asyncio.timeout(faults.watch_seconds if watching else None):
                 async for line in answer.content:
+                    if watching and (faults.stale or faults.away):
+                        return _cut(request)
+                    if watching:
+                        faults.events.setdefault(request.path, []).append(line)
                     if not (watching and faults.stall):
                         await response.write(line)
         except TimeoutError:
@@ -99,6 +148,12 @@ class _Proxy:
             # Whoever asked went away.
             return response
         return response
+
+
+def _cut(request: web.Request) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
 
 
 def _status(code: int) -> web.Response:

@@ -196,10 +196,13 @@ async def test_a_foreign_object_of_our_name_is_left_alone(runtime: KubernetesRun
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
     }
     made = await admin.create("persistentvolumeclaims", theirs)
-    with pytest.raises(RuntimeUnavailable, match="not ours"):
-        await runtime.start(spec)
-    with pytest.raises(RuntimeUnavailable, match="not ours"):
-        await runtime.remove(spec.ref, workspace=True)
+    await runtime.start(spec)
+    seen = await runtime.look(spec.ref)
+    assert seen.sight is Sight.EXITED
+    assert seen.ending is not None
+    assert seen.ending.reason is StopReason.START_FAILED
+    assert seen.ending.what == "Something in the cluster that is not the platform's has its name, workspace-taken."
+    await runtime.remove(spec.ref, workspace=True)
     found = await admin.cluster.get(f"{admin.base}/persistentvolumeclaims/workspace-taken")
     assert found is not None
     assert found["metadata"]["uid"] == made["metadata"]["uid"]

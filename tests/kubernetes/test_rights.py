@@ -22,7 +22,7 @@ RULES: list[tuple[str, str, list[str]]] = [
     ("", "pods", ["get", "list", "watch", "create", "delete"]),
     ("", "pods/log", ["get"]),
     ("", "events", ["list", "watch"]),
-    ("", "persistentvolumeclaims", ["get", "create", "patch", "delete"]),
+    ("", "persistentvolumeclaims", ["get", "list", "create", "patch", "delete"]),
     ("", "secrets", ["get", "create", "delete"]),
     ("", "configmaps", ["get", "create"]),
     ("metrics.k8s.io", "pods", ["get"]),

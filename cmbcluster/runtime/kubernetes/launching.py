@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from cmbcluster.domain.lifecycle import StopReason
@@ -16,7 +17,7 @@ from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, 
 from cmbcluster.runtime.kubernetes.client import ApiRefused
 from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json
-from cmbcluster.runtime.kubernetes.objects import Objects, is_unwanted
+from cmbcluster.runtime.kubernetes.objects import NotOurs, Objects, is_unwanted
 from cmbcluster.runtime.kubernetes.packages import Bundle
 from cmbcluster.runtime.port import Ending, Packages, Ref, Spec
 
@@ -59,7 +60,20 @@ class Launcher:
         ref = spec.ref
         if self.refusal(ref) is not None:
             return
-        there = await self._objects.pod(ref)
+        try:
+            await self._start(spec)
+        except NotOurs as foreign:
+            _log.warning(
+                "a launch met something that is not ours", extra={"environment": ref.slug, "said": str(foreign)}
+            )
+            what = f"Something in the cluster that is not the platform's has its name, {foreign.name}."
+            then = "Launch it under another name, or ask whoever runs this platform."
+            ending = Ending(StopReason.START_FAILED, what, then, ended_at=datetime.now(UTC))
+            self._keep(ref, datetime.now(UTC), ending)
+
+    async def _start(self, spec: Spec) -> None:
+        ref = spec.ref
+        there = await self._objects.pod_or_refuse(ref)
         if there is not None:
             found = names.ref_of(there)
             if found == ref:
@@ -68,6 +82,9 @@ class Launcher:
                 await self._refuse_unless_known(ref)
                 return
             await self._clear(there)
+        elif ref.generation > 1:
+            # A pod that somebody else took away left its secret, which nobody would ask for again.
+            await self._objects.remove_secret(replace(ref, generation=ref.generation - 1))
         try:
             await self._make(spec)
         except ApiRefused as refused:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from cmbcluster.runtime.port import Ref
+from cmbcluster.runtime.port import Ref, Workspace
 
 PREFIX = "cmbcluster.io/"
 INSTANCE = PREFIX + "instance"
@@ -105,5 +105,14 @@ def ref_of(pod: Mapping[str, Any]) -> Ref | None:
     found = labels_of(pod)
     try:
         return Ref(UUID(found[ENVIRONMENT]), found[SLUG], int(found[GENERATION]))
+    except (KeyError, ValueError):
+        return None
+
+
+def workspace_of(claim: Mapping[str, Any]) -> Workspace | None:
+    """The workspace a claim is; None for a claim whose labels are not whole."""
+    found = labels_of(claim)
+    try:
+        return Workspace(UUID(found[ENVIRONMENT]), found[SLUG])
     except (KeyError, ValueError):
         return None

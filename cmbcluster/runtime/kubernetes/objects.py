@@ -12,7 +12,16 @@ from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.port import Ending, Ref, Spec
 
+PAGE = "500"
 UNWANTED = frozenset({400, 403, 422})
+
+
+class NotOurs(RuntimeUnavailable):
+    """Something of somebody else has the name that ours would have; it is left alone."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"The {what} {name} in the cluster is not ours; it is left alone.", retryable=False)
+        self.name = name
 
 
 class Objects:
@@ -41,17 +50,36 @@ class Objects:
         return f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._place.namespace}/pods/{names.pod_name(slug)}"
 
     async def pod(self, ref: Ref) -> Json | None:
-        """The environment's pod whatever its run, or None. Raises RuntimeUnavailable for somebody else's."""
+        """The environment's pod whatever its run, or None; also where somebody else's has its name."""
         found = await self._read(self.pod_path(ref.slug))
-        return self._own(found, ref, "pod")
+        return found if found is not None and self._place.owns(found, ref) else None
+
+    async def pod_or_refuse(self, ref: Ref) -> Json | None:
+        """The environment's pod, or None when its name is free. Raises NotOurs where somebody else has it."""
+        return self._own(await self._read(self.pod_path(ref.slug)), ref, "pod")
 
     async def claim(self, ref: Ref) -> Json | None:
-        """The environment's workspace, or None when there is none or it is going away."""
-        found = self._own(await self._read(self._claim_path(ref.slug)), ref, "workspace")
-        return None if found is None or status.is_going(found) else found
+        """The environment's workspace, or None when there is none of ours or it is going away."""
+        found = await self._read(self._claim_path(ref.slug))
+        return None if found is None or not self._place.owns(found, ref) or status.is_going(found) else found
+
+    async def claims(self) -> list[Json]:
+        """The workspaces of all environments. Raises ApiRefused without the right to list them."""
+        found: list[Json] = []
+        following = ""
+        while True:
+            query = {"labelSelector": self._place.selector, "limit": PAGE}
+            query |= {"continue": following} if following else {}
+            page = await self._cluster.get(f"{self._base}/persistentvolumeclaims", **query)
+            if page is None:
+                return found
+            found += page.get("items") or ()
+            following = page["metadata"].get("continue", "")
+            if not following:
+                return found
 
     async def make_claim(self, spec: Spec) -> Json:
-        """The workspace, made when it is not there yet. Raises ApiRefused."""
+        """The workspace, made when it is not there yet. Raises ApiRefused, and NotOurs for somebody else's."""
         path = self._claim_path(spec.ref.slug)
         found = self._own(await self._read(path), spec.ref, "workspace")
         if found is None:
@@ -89,7 +117,7 @@ class Objects:
         """The pod of a run. Raises Conflict when another run has the name, ApiRefused when it may not be."""
         if await self._cluster.create(self.pods_path(), body) is not None:
             return
-        there = await self.pod(ref)
+        there = await self.pod_or_refuse(ref)
         if there is None:
             raise _contradiction("pod")
         if names.ref_of(there) != ref:
@@ -116,10 +144,10 @@ class Objects:
         await self._remove(f"{self._base}/pods/{pod['metadata']['name']}", names.uid_of(pod), grace_seconds)
 
     async def remove_secret(self, ref: Ref) -> None:
-        """Delete what a launch that never got its pod may have left."""
+        """Delete what a launch that never got its pod, or lost it, may have left; never somebody else's."""
         path = f"{self._base}/secrets/{names.secret_name(ref)}"
-        found = self._own(await self._read(path), ref, "secret")
-        if found is not None:
+        found = await self._read(path)
+        if found is not None and self._place.owns(found, ref):
             await self._remove(path, names.uid_of(found))
 
     async def remove_claim(self, ref: Ref, claim: Json) -> None:
@@ -149,10 +177,7 @@ class Objects:
 
     def _own(self, found: Json | None, ref: Ref, what: str) -> Json | None:
         if found is not None and not self._place.owns(found, ref):
-            name = found["metadata"]["name"]
-            raise RuntimeUnavailable(
-                f"The {what} {name} in the cluster is not ours; it is left alone.", retryable=False
-            )
+            raise NotOurs(what, found["metadata"]["name"])
         return found
 
 

@@ -18,7 +18,18 @@ from functools import partial
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.domain.views import UsageView
 from cmbcluster.errors import Conflict, RuntimeUnavailable
-from cmbcluster.runtime.kubernetes import endings, hopeless, logs, memory, names, packages, room, seeing, status
+from cmbcluster.runtime.kubernetes import (
+    endings,
+    hopeless,
+    leftovers,
+    logs,
+    memory,
+    names,
+    packages,
+    room,
+    seeing,
+    status,
+)
 from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster, connected
 from cmbcluster.runtime.kubernetes.happenings import Happenings
 from cmbcluster.runtime.kubernetes.launching import Launcher
@@ -28,7 +39,7 @@ from cmbcluster.runtime.kubernetes.objects import Objects
 from cmbcluster.runtime.kubernetes.usage import usage_of
 from cmbcluster.runtime.kubernetes.watching import Rhythm, Watcher
 from cmbcluster.runtime.listening import Listener
-from cmbcluster.runtime.port import Ending, LogLine, Observation, Ref, Sight, Spec
+from cmbcluster.runtime.port import Ending, LogLine, Observation, Ref, Sight, Spec, Workspace
 from cmbcluster.runtime.wording import duration
 from cmbcluster.settings import Settings
 
@@ -200,6 +211,14 @@ class KubernetesRuntime:
         pod = await self._objects.pod(ref)
         told = status.told_by_installer(pod).get("workspace_bytes") if pod is not None else None
         return told if isinstance(told, int) else None
+
+    async def workspaces(self) -> tuple[Workspace, ...]:
+        """Every claim of ours that is named as we name it; none where we may not list them."""
+        return await leftovers.workspaces(self._objects)
+
+    async def clear_secrets(self, workspace: Workspace) -> None:
+        """Delete the secrets of an environment that nobody knows and that has no pod."""
+        await leftovers.clear_secrets(self._objects, workspace)
 
     # ---- looking ----
 
