@@ -1,10 +1,18 @@
-"""Turns of phrase that every runtime uses when it says how a run ended."""
+"""What every runtime does with words: how a run ended, and what a program said as a page and a database can have it."""
 
 from __future__ import annotations
 
+import re
 import signal
 
+# Colours and cursor movements of terminals, and other characters that no page can show and not every database keeps.
+_UNSHOWABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
 START_AGAIN = "Start it again. Its workspace is kept."
+
+
+def showable(text: str) -> str:
+    """``text`` without what is meant for a terminal."""
+    return _UNSHOWABLE.sub("", text)
 
 
 def exit_words(code: int, *, ready: bool) -> str:

@@ -15,6 +15,7 @@ from cmbcluster.runtime.kubernetes import status
 from cmbcluster.runtime.kubernetes.client import ApiBusy, ApiRefused, Cluster, ResourceGone
 from cmbcluster.runtime.kubernetes.manifests import PROGRAM
 from cmbcluster.runtime.port import LogLine
+from cmbcluster.runtime.wording import showable
 
 TAIL_LINES = 40
 SHORTEST_LINE_BYTES = 8
@@ -55,7 +56,7 @@ async def tail(cluster: Cluster, path: str, container: str = PROGRAM) -> str:
     query = {"container": container, "tailLines": str(TAIL_LINES), "limitBytes": "65536"}
     try:
         async with cluster.stream(f"{path}/log", query, PAUSE_SECONDS * 10) as lines:
-            return b"".join([line async for line in lines]).decode(errors="replace")
+            return showable(b"".join([line async for line in lines]).decode(errors="replace"))
     except (ApiRefused, ApiBusy, ResourceGone):
         return ""
 
@@ -71,7 +72,7 @@ async def _once(cluster: Cluster, path: str, query: dict[str, str], after: int) 
                 # Two lines of one microsecond still have an order.
                 reached = max(stamp, reached + 1)
                 if reached > after:
-                    yield LogLine(at=at, text=text, offset=reached)
+                    yield LogLine(at=at, text=showable(text), offset=reached)
     except (ApiRefused, ResourceGone):
         # The container has not begun, or is gone.
         return

@@ -26,6 +26,7 @@ from cmbcluster.runtime.local.output_log import OUTPUT, now_text
 from cmbcluster.runtime.local.process_tree import boot_id, is_alive
 from cmbcluster.runtime.local.supervision import COMPLAINT, LAUNCH, LOCK, STATUS, write_atomically
 from cmbcluster.runtime.port import Ending, Ref, Spec, StageMark
+from cmbcluster.runtime.wording import showable
 
 RECORD = "record.json"
 KEPT_RUNS = 3
@@ -33,8 +34,6 @@ TAIL_LINES = 20
 TAIL_BYTES = 16384
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:.]+\+00:00) ?(.*)$", re.DOTALL)
-# Colours and cursor movements of terminals, and other characters no page can show.
-_UNSHOWABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass
@@ -238,8 +237,8 @@ def split_stamp(line: str) -> tuple[datetime | None, str]:
     """(time, text) of a line of the log; the text is fit for showing."""
     match = _STAMP.match(line)
     if match is None:
-        return None, _UNSHOWABLE.sub("", line)
-    return datetime.fromisoformat(match.group(1)).astimezone(UTC), _UNSHOWABLE.sub("", match.group(2))
+        return None, showable(line)
+    return datetime.fromisoformat(match.group(1)).astimezone(UTC), showable(match.group(2))
 
 
 def record_for(spec: Spec, now: datetime) -> Record:

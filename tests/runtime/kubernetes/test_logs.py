@@ -58,3 +58,12 @@ async def test_following_ends_with_the_pod() -> None:
     assert len(lines) == 3
     assert asked[0]["follow"] == "true"
     assert (await read(refuses(400), refuses(404), follow=True))[0] == []
+
+
+async def test_what_is_meant_for_a_terminal_is_left_out() -> None:
+    said = "2026-01-01T00:00:00.1Z \x1b[31mred\x1b[0m\x00 and plain\tas ever\n"
+    lines, _ = await read(text(said))
+    assert [line.text for line in lines] == ["red and plain\tas ever"]
+    async with served(text("\x1b[1mone\x00\ntwo\n")) as (cluster, _):
+        # A database that keeps no zero byte must be able to keep how a run ended.
+        assert await logs.tail(cluster, "/pods/a") == "one\ntwo\n"
