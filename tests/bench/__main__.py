@@ -18,6 +18,7 @@ PROGRAMS = {
     "identity": (),
     "api": ("wrk",),
     "database": (),
+    "cluster": ("kubectl",),
 }
 MOST_SECONDS = 240
 
