@@ -87,7 +87,7 @@ class Roles:
     def __init__(self, folder: Path, database: str, application_port: int, module: str = IN_MEMORY) -> None:
         self._folder = folder
         self._module = module
-        keys = folder / "keys.json"
+        self.keys = keys = folder / "keys.json"
         Keyring.of_file(keys)
         self.port = free_port()
         web, gate, relay = free_port(), free_port(), free_port()

@@ -48,7 +48,7 @@ class Hostile:
         self._client.on("*", self._keep, namespace=NAMESPACE)
 
     def open(self, cookie: str = "", **more: Any) -> None:
-        """Connect. ``more``: ``headers``, ``origin`` (None: none at all), ``transport``, ``auth``."""
+        """Connect. ``more``: ``headers``, ``host``, ``origin`` (None: none at all), ``transport``, ``auth``."""
         origin = more.get("origin", self.url)
         headers = {"Cookie": f"{SESSION_COOKIE}={cookie}"} if cookie else {}
         headers |= more.get("headers", {})
@@ -56,6 +56,8 @@ class Hostile:
         if transport != "websocket" and origin is not None:
             headers["Origin"] = origin
         self._client.eio.websocket_extra_options = {"suppress_origin": True} if origin is None else {"origin": origin}
+        if host := more.get("host"):
+            self._client.eio.websocket_extra_options["host"] = host
         self._client.connect(
             f"{self.url}/?token={self.token}",
             headers=headers,
