@@ -49,6 +49,14 @@ def _launch_small(page: Page, up: Running) -> str:
     return page.url.rsplit("/", 1)[1]
 
 
+def _words(process: psutil.Process) -> str:
+    """How it was called; nothing when it has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def _ours(data: Path) -> list[psutil.Process]:
     """Processes that belong to a data folder."""
     found = []
@@ -67,7 +75,7 @@ def test_killed_and_started_again_it_adopts_and_a_clean_stop_leaves_nothing(brow
     up = start_platform(data, port)
     context, page = sign_in(browser, up, "Ada")
     environment_id = _launch_small(page, up)
-    supervisors = {p.pid for p in _ours(data) if "supervisor.py" in " ".join(p.cmdline())}
+    supervisors = {p.pid for p in _ours(data) if "supervisor.py" in _words(p)}
     assert supervisors
     deadline = page.locator("main time[role=timer]").first.get_attribute("datetime")
 
