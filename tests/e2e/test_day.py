@@ -50,7 +50,7 @@ def wait_running(page: Page, up: Running, launched: Launched) -> None:
     """See the phase on the environment's page become *Running*, without reloading."""
     if launched.id not in page.url:
         page.goto(f"{up.url}/environments/{launched.id}")
-    expect(page.locator("h1")).to_have_text(launched.name)
+    expect(page.locator("h1")).to_have_text(launched.name, timeout=60_000)
     expect(page.locator("main .phase").first).to_have_text(re.compile("Running|Failed"), timeout=BUILD_MILLISECONDS)
     assert page.locator("main .phase").first.inner_text() == "Running", page.locator("main").inner_text()
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests import browsers
 from tests.e2e.conftest import Running, free_port, sign_in
@@ -26,6 +26,9 @@ from tests.kubernetes.mirror import mirrored
 from tests.postgres import Databases, own_server
 from tests.servers.redis import RedisServer
 
+PATIENCE_MILLISECONDS = 30_000
+# What Playwright itself waits.
+USUAL_MILLISECONDS = 5_000
 playwright = browsers.playwright
 browser = browsers.browser
 
@@ -51,6 +54,14 @@ class Installed(Running):
     def said(self) -> str:
         """What all pods have printed, those too that were killed."""
         return self.log.read_text() + self.release.logs()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def patience() -> Iterator[None]:
+    """A page comes later where its replica has just been killed and two cores carry a whole cluster."""
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
+    yield
+    expect.set_options(timeout=USUAL_MILLISECONDS)
 
 
 @pytest.fixture(scope="package")

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.browser, pytest.mark.index, py
 def test_a_browser_ends_in_a_running_environment(browser: Browser, up: Installed) -> None:
     for role in ROLES:
         assert [is_ready(pod) for pod in up.release.pods(role)] == [True, True], role
-    context, page = sign_in(browser, up, "Ravi")
+    context, page = sign_in(browser, up, "Ada")
     page.goto(f"{up.url}/catalogue")
     card = page.locator(".app-card", has_text="Your own application")
     card.get_by_role("button", name=re.compile("Launch|Set up")).click()
