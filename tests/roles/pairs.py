@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.crypto.keyring import Keyring
@@ -123,7 +124,7 @@ class Pairs:
         """An environment's socket, through the gate of that pair."""
         host = self.host(slug)
         socket = await connect(
-            f"ws://{host}/ws", host="127.0.0.1", port=self.pairs[which].port, origin=f"http://{host}",
+            f"ws://{host}/ws", host="127.0.0.1", port=self.pairs[which].port, origin=Origin(f"http://{host}"),
             additional_headers={"Cookie": cookie},
         )  # fmt: skip
         # The application first says which headers it got.
@@ -145,7 +146,7 @@ class Office:
     """Services in the test's own process, over the same database, whose rings nobody hears."""
 
     def __init__(self, url: str, keys: Path) -> None:
-        settings = Settings(session_cache_seconds=0, _env_file=None)  # type: ignore[call-arg]
+        settings = Settings(session_cache_seconds=0, _env_file=None)
         self.database, bus = Database(url.replace("postgresql://", "postgresql+asyncpg://", 1)), MemoryBus()
         self.sessions = SessionService(self.database, bus, settings, Keyring.of_given_file(keys))
         self.accounts = AccountService(self.database, bus)
