@@ -57,7 +57,11 @@ class Orphans:
                     await self._clear(ref)
                 continue
             self._unknown.pop(ref, None)
-            if self._seen[ref].sight is Sight.EXITED:
+            seen = self._seen.get(ref)
+            if seen is None:
+                # It went away while its row was read.
+                continue
+            if seen.sight is Sight.EXITED:
                 # How it ended is the row's affair.
                 self._forget(ref)
             elif not _is_wanted(row, ref):
