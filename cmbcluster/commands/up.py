@@ -24,8 +24,8 @@ from cmbcluster.settings import Settings
 from cmbcluster.wiring import parts
 
 FORCED = 130
-# Python looks for cycles after 700 new objects, which is six times in one list of fifty environments, and took a fifth
-# of the processor's time there (tests/bench/api.py). This many are a few megabytes at the most.
+# Python looks for cycles after 700 new objects; that took a fifth of the processor's time of the API's lists
+# (tests/bench/api.py).
 COLLECT_AFTER_OBJECTS = 20_000
 _LEVELS = {
     "own-network": "own network: they reach the internet and nothing on this machine",

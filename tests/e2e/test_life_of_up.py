@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import ROOT, Running, free_port, sign_in, start_platform, stop_platform
+from tests.e2e.conftest import ROOT, Running, free_port, launch_own, sign_in, start_platform, stop_platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.index]
 
@@ -31,22 +30,11 @@ def data() -> Iterator[Path]:
 
 def _launch_small(page: Page, up: Running) -> str:
     """A custom application of one small package that answers at once; returns its id."""
-    page.goto(f"{up.url}/catalogue")
-    page.locator(".app-card", has_text="Your own application").get_by_role("button").click()
-    dialog = page.locator(".dlg")
-    typed = {
-        "name": "small",
-        "requirements": "six",
-        "python": ".".join(map(str, sys.version_info[:2])),
-        "command": "python -m http.server {port} --bind {address}",
-        "port": "8501",
-    }
-    for field, text in typed.items():
-        dialog.locator(f"#f-{field}").fill(text)
-    dialog.get_by_role("button", name="Launch", exact=True).click()
-    page.wait_for_url(re.compile(r"/environments/[0-9a-f-]{36}"))
+    python = ".".join(map(str, sys.version_info[:2]))
+    command = "python -m http.server {port} --bind {address}"
+    environment_id = launch_own(page, up, name="small", requirements="six", python=python, command=command)
     expect(page.locator("main .phase").first).to_have_text("Running", timeout=120_000)
-    return page.url.rsplit("/", 1)[1]
+    return environment_id
 
 
 def _words(process: psutil.Process) -> str:

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.conftest import sign_in
+from tests.e2e.conftest import launch_own, sign_in
 from tests.e2e.test_day import Launched, opened, wait_running
 from tests.install.conftest import Installed
 from tests.install.release import ROLES, is_ready
+from tests.kubernetes.cluster import needs
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.browser, pytest.mark.index, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.kubernetes,
+    pytest.mark.browser,
+    pytest.mark.index,
+    pytest.mark.timeout(900),
+    needs("CMB_TEST_PLATFORM_IMAGE"),
+]
 
 
 def test_a_browser_ends_in_a_running_environment(browser: Browser, up: Installed) -> None:
     for role in ROLES:
         assert [is_ready(pod) for pod in up.release.pods(role)] == [True, True], role
     context, page = sign_in(browser, up, "Ada")
-    page.goto(f"{up.url}/catalogue")
-    card = page.locator(".app-card", has_text="Your own application")
-    card.get_by_role("button", name=re.compile("Launch|Set up")).click()
-    dialog = page.locator(".dlg")
-    typed = {
-        "name": "first",
-        "requirements": "idna",
-        "command": "python -u -m http.server {port} --bind {address}",
-        "port": "8501",
-    }
-    for field, text in typed.items():
-        dialog.locator(f"#f-{field}").fill(text)
-    dialog.get_by_role("button", name="Launch", exact=True).click()
-    page.wait_for_url(re.compile(r"/environments/[0-9a-f-]{36}"))
-    first = Launched(page.url.rsplit("/", 1)[1].split("?")[0], "first")
+    command = "python -u -m http.server {port} --bind {address}"
+    first = Launched(launch_own(page, up, name="first", requirements="idna", command=command), "first")
     wait_running(page, up, first)
     with opened(context, page) as inside:
         expect(inside.get_by_role("heading", name="Directory listing for /")).to_be_visible()

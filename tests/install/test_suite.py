@@ -16,6 +16,7 @@ from tests.e2e.test_script import client, test_a_script_does_with_a_token_what_a
 from tests.e2e.test_sharing import test_a_guest_works_in_it_until_the_owner_withdraws
 from tests.e2e.test_weight import test_home_is_light
 from tests.install.killer import KILLED_ROLES, Killer
+from tests.kubernetes.cluster import needs
 
 __all__ = [
     "client",
@@ -34,6 +35,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.index,
     pytest.mark.timeout(900),
+    needs("CMB_TEST_PLATFORM_IMAGE"),
     pytest.mark.usefixtures("killer"),
 ]
 
