@@ -47,11 +47,15 @@ def axe() -> str:
 
 def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + START_SECONDS
+    answered = "nothing"
     while time.monotonic() < until:
         assert server.poll() is None, "the stage ended before it answered"
         try:
-            if httpx.get(f"{url}/healthz", timeout=2).status_code == 200:
+            status = httpx.get(f"{url}/healthz", timeout=2).status_code
+            if status == 200:
                 return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    raise AssertionError(f"the stage did not answer within {START_SECONDS} s")
+            answered = f"{status}"
+        except httpx.HTTPError as error:
+            answered = repr(error)
+        time.sleep(0.2)
+    raise AssertionError(f"the stage is not well after {START_SECONDS} s: {answered}")

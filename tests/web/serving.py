@@ -19,6 +19,7 @@ from cmbcluster.domain.gate import SESSION_COOKIE, cookie_value
 from cmbcluster.edge.frontend import Frontend, ready_frontend
 from cmbcluster.http.middleware import Shell
 from cmbcluster.http.policy import content_security_policy, script_hashes
+from cmbcluster.http.routes import OwnRoutesFirst
 from cmbcluster.http.session_cookie import TOKEN_KEY
 from cmbcluster.settings import Settings
 from tests.web.stage import Platform
@@ -51,9 +52,8 @@ def serve(frontend: Frontend, settings: Settings, *, ending: bool) -> None:
     from cmbcluster.cmbcluster import app
 
     policy = content_security_policy(settings.public_url, script_hashes(frontend.client))
-    uvicorn.run(
-        Shell(Border(app()), settings.public_url, policy), host="127.0.0.1", port=settings.port, log_level="warning"
-    )
+    shell = Shell(Border(OwnRoutesFirst(app())), settings.public_url, policy)
+    uvicorn.run(shell, host="127.0.0.1", port=settings.port, log_level="warning")
 
 
 def main() -> None:
