@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from uuid import UUID
 
@@ -67,6 +68,8 @@ class Controller:
         if leased and self._settings.on_postgresql:
             self._lease = Lease(self._database, CONTROLLER, self._settings.controller_lease_seconds)
         self._keeping: asyncio.Task[None] | None = None
+        self._unlooked: set[UUID] = set()
+        self._began_at = 0.0
 
     async def open(self) -> None:
         """Begin to work, or to wait for the lease."""
@@ -77,10 +80,11 @@ class Controller:
 
     async def _begin(self) -> None:
         """Begin to work; what was under way before is looked at first."""
+        self._began_at = time.monotonic()
         ready = asyncio.Event()
         self._tasks = [asyncio.create_task(self._listen(ready), name="controller listener")]
         await ready.wait()
-        await self._add_unsettled()
+        self._unlooked = set(await self._add_unsettled())
         self._tasks.append(asyncio.create_task(self._observe(), name="controller observer"))
         self._tasks.append(asyncio.create_task(self._sweep(), name="controller sweep"))
         for number in range(self._settings.controller_workers):
@@ -147,10 +151,12 @@ class Controller:
             except CMBClusterError as failed:
                 log.warning("sweep_failed", error=str(failed))
 
-    async def _add_unsettled(self) -> None:
+    async def _add_unsettled(self) -> tuple[UUID, ...]:
         async with self._database.reading() as work:
-            for environment_id in await work.environments.unsettled():
-                self._queue.add(environment_id)
+            found = await work.environments.unsettled()
+        for environment_id in found:
+            self._queue.add(environment_id)
+        return found
 
     async def _work(self) -> None:
         while True:
@@ -169,6 +175,14 @@ class Controller:
                 log.exception("retry", environment_id=str(key), after_seconds=round(delay_seconds, 2))
             finally:
                 self._queue.done(key)
+                self._looked_at(key)
+
+    def _looked_at(self, key: UUID) -> None:
+        """Say once that everything which was under way at the beginning has been looked at."""
+        if key in self._unlooked:
+            self._unlooked.discard(key)
+            if not self._unlooked:
+                log.info("in_step", after_seconds=round(time.monotonic() - self._began_at, 2))
 
     async def _stop_all(self, told: Callable[[int], None] | None) -> bool:
         try:
