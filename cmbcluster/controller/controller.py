@@ -25,8 +25,10 @@ from cmbcluster.controller.recorder import Recorder
 from cmbcluster.controller.resolutions import Resolutions
 from cmbcluster.controller.workqueue import WorkQueue
 from cmbcluster.db.database import Database
-from cmbcluster.domain.lifecycle import AT_REST, Desired, StopReason
+from cmbcluster.db.environments import StandingRow
+from cmbcluster.domain.lifecycle import AT_REST, Desired, Phase, StopReason
 from cmbcluster.errors import CMBClusterError
+from cmbcluster.runtime.port import Ref
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import Parts
 
@@ -146,17 +148,23 @@ class Controller:
         while True:
             await asyncio.sleep(self._settings.sweep_seconds)
             try:
-                await self._add_unsettled()
+                await self._add_unsettled(but=self._is_steady)
                 await self._orphans.sweep()
             except CMBClusterError as failed:
                 log.warning("sweep_failed", error=str(failed))
 
-    async def _add_unsettled(self) -> tuple[UUID, ...]:
+    async def _add_unsettled(self, but: Callable[[StandingRow], bool] | None = None) -> tuple[UUID, ...]:
         async with self._database.reading() as work:
-            found = await work.environments.unsettled()
+            rows = await work.environments.unsettled()
+        found = tuple(row.id for row in rows if but is None or not but(row))
         for environment_id in found:
             self._queue.add(environment_id)
         return found
+
+    def _is_steady(self, row: StandingRow) -> bool:
+        """Whether an environment runs as was asked and is still heard of; the queue wakes it for its time."""
+        is_running = row.phase == Phase.RUNNING and row.is_settled
+        return is_running and self._runtime.heard_running(Ref(row.id, row.slug, row.run)) is not None
 
     async def _work(self) -> None:
         while True:
@@ -199,7 +207,7 @@ class Controller:
         """Ask every environment that is not at rest to stop; returns how many there are."""
         left = 0
         async with self._database.reading() as work:
-            rows = [await work.environments.by_id(each) for each in await work.environments.unsettled()]
+            rows = [await work.environments.by_id(each.id) for each in await work.environments.unsettled()]
         for row in rows:
             if row is None or (row.phase in AT_REST and row.desired != Desired.DELETED):
                 continue

@@ -40,11 +40,11 @@ from tests.faults.replicas import APPLICATION, people
 from tests.postgres import Databases, databases
 from tests.servers.redis import RedisServer
 
-ENVIRONMENTS = 200
+ENVIRONMENTS = 2000
 TAKEN_AWAY = 200
 TAKEN_WHILE_AWAY = 20
 LAUNCHES_AT_ONCE = 8
-REST_SECONDS = 40.0
+REST_SECONDS = 120.0
 TAKEN_EACH_SECONDS = 0.1
 LOOK_SECONDS = 0.02
 LAUNCH_SECONDS = 900.0
@@ -150,6 +150,8 @@ class Stage:
 
     async def all_run(self) -> bool:
         """Whether everything that was launched runs."""
+        if await self.count(Phase.FAILED):
+            raise RuntimeError(f"some failed:\n{self.controller.log.read_text(encoding='utf-8')[-4000:]}")
         return await self.count(Phase.RUNNING) == ENVIRONMENTS
 
     async def names(self) -> dict[UUID, str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cmbcluster.runtime.kubernetes.client import Cluster, connected
-from tests.bench.surroundings import child
+from tests.bench.surroundings import child, free_port, until
 from tests.kubernetes.cluster import LABELS
 
 NODE = "simulated-bench"
@@ -30,6 +30,7 @@ CLASS = "simulated-bench"
 PLATFORM_AGENT = "cmbcluster"
 BENCH_AGENT = "benchmark"
 READY_SECONDS = 90.0
+PORT_SECONDS = 1.5
 AT_ONCE = 16
 NODE_HOLDS = {"cpu": "10000", "memory": "40Ti", "pods": "10000"}
 
@@ -100,7 +101,7 @@ def _kwok() -> tuple[str, ...]:
     return (
         "kwok", f"--kubeconfig={os.environ['KUBECONFIG']}",
         "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=bench",
-        "--cidr=10.244.128.0/17", "--node-ip=10.244.127.1", "--server-address=127.0.0.1:10257",
+        "--cidr=10.244.128.0/17", "--node-ip=10.244.127.1", f"--server-address=127.0.0.1:{free_port()}",
     )  # fmt: skip
 
 
@@ -117,9 +118,7 @@ async def _make(made: Simulated, volumes: int, volume_bytes: int) -> None:
         "status": {"capacity": NODE_HOLDS, "allocatable": NODE_HOLDS},
     }
     await cluster.create("/api/v1/nodes", node)
-    ready_at = time.monotonic() + READY_SECONDS
-    while not await _is_ready(cluster) and time.monotonic() < ready_at:
-        await asyncio.sleep(0.2)
+    await until(lambda: _is_ready(cluster), pause_seconds=0.2, most_seconds=READY_SECONDS)
     await cluster.create(
         "/apis/storage.k8s.io/v1/storageclasses",
         {"metadata": {"name": CLASS}, "provisioner": "kubernetes.io/no-provisioner", "reclaimPolicy": "Retain"},
@@ -156,8 +155,8 @@ def _volume(namespace: str, number: int, size_bytes: int) -> dict[str, Any]:
 async def _remove(made: Simulated, volumes: int) -> None:
     cluster = made.cluster
     await cluster.delete(f"/api/v1/namespaces/{made.namespace}")
-    until = time.monotonic() + 10 * READY_SECONDS
-    while await cluster.get(f"/api/v1/namespaces/{made.namespace}") is not None and time.monotonic() < until:
+    give_up_at = time.monotonic() + 10 * READY_SECONDS
+    while await cluster.get(f"/api/v1/namespaces/{made.namespace}") is not None and time.monotonic() < give_up_at:
         await asyncio.sleep(1)
     numbers = iter(range(volumes))
 
@@ -195,10 +194,14 @@ async def _restart_api_server(more: tuple[str, ...]) -> None:
     words = [word for word in words if not word.startswith("--audit-")]
     # At once: told to end it would wait a minute for watches that last longer. What it knows is in etcd.
     os.kill(old, signal.SIGKILL)
-    while Path(f"/proc/{old}/cmdline").exists() and Path(f"/proc/{old}/cmdline").read_bytes():
-        await asyncio.sleep(0.1)
     with (pid_file.parent / "log" / "apiserver.log").open("ab") as log:
-        started = subprocess.Popen([*words, *more], stdout=log, stderr=log, start_new_session=True)
+        give_up_at = time.monotonic() + READY_SECONDS
+        while True:
+            started = subprocess.Popen([*words, *more], stdout=log, stderr=log, start_new_session=True)
+            await asyncio.sleep(PORT_SECONDS)
+            # Its port is free a moment after the end of the one before.
+            if started.poll() is None or time.monotonic() > give_up_at:
+                break
     pid_file.write_text(f"{started.pid}\n", encoding="utf-8")
     cluster = await connected("")
     try:
@@ -208,12 +211,12 @@ async def _restart_api_server(more: tuple[str, ...]) -> None:
 
 
 async def _until_ready(cluster: Cluster) -> None:
-    until = time.monotonic() + READY_SECONDS
+    give_up_at = time.monotonic() + READY_SECONDS
     while True:
         try:
             await cluster.get("/api/v1/namespaces/default")
         except Exception:
-            if time.monotonic() > until:
+            if time.monotonic() > give_up_at:
                 raise
             await asyncio.sleep(0.5)
         else:

@@ -169,6 +169,15 @@ class KubernetesRuntime:
             return await self._remembered(ref)
         return await self._seen(pod, ref)
 
+    def heard_running(self, ref: Ref) -> datetime | None:
+        """When the watch last said anything, if by it the run is up."""
+        if self._pods is None:
+            return None
+        pod = self._pods.known.get(names.pod_name(ref.slug))
+        if pod is None or names.ref_of(pod) != ref or seeing.sight_of(pod) is not Sight.RUNNING:
+            return None
+        return self._pods.heard_at
+
     async def observe(self) -> AsyncIterator[Observation]:
         """All runs that exist, then every change for ever."""
         if self._pods is None:
