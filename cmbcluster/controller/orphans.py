@@ -99,6 +99,7 @@ class Orphans:
         if self._listed_at is not None and (now - self._listed_at).total_seconds() < self._grace_seconds / 2:
             return
         self._listed_at = now
+        await runtime.clear_unused()
         found = await runtime.workspaces()
         known, now = await self._recorder.standing({each.environment_id for each in found})
         self._reported &= set(found)

@@ -216,6 +216,9 @@ class Leftovers(Protocol):
     async def workspaces(self) -> tuple[Workspace, ...]:
         """Every workspace of this platform, asked live."""
 
+    async def clear_unused(self) -> None:
+        """Delete what environments shared, nothing has needed for long, and a launch makes again when it needs it."""
+
     async def clear_secrets(self, workspace: Workspace) -> None:
         """Delete what runs were told in confidence. Only for an environment that nobody knows and that has no run."""
 

@@ -65,12 +65,20 @@ class Objects:
 
     async def claims(self) -> list[Json]:
         """The workspaces of all environments. Raises ApiRefused without the right to list them."""
+        return await self._list("persistentvolumeclaims", self._place.selector)
+
+    async def config_maps(self) -> dict[str, str]:
+        """Name and uid of each config map that environments share. Raises ApiRefused without the right."""
+        found = await self._list("configmaps", self._place.shared_selector)
+        return {each["metadata"]["name"]: names.uid_of(each) for each in found}
+
+    async def _list(self, kind: str, selector: str) -> list[Json]:
         found: list[Json] = []
         following = ""
         while True:
-            query = {"labelSelector": self._place.selector, "limit": PAGE}
+            query = {"labelSelector": selector, "limit": PAGE}
             query |= {"continue": following} if following else {}
-            page = await self._cluster.get(f"{self._base}/persistentvolumeclaims", **query)
+            page = await self._cluster.get(f"{self._base}/{kind}", **query)
             if page is None:
                 return found
             found += page.get("items") or ()
@@ -149,6 +157,10 @@ class Objects:
         found = await self._read(path)
         if found is not None and self._place.owns(found, ref):
             await self._remove(path, names.uid_of(found))
+
+    async def remove_config_map(self, name: str, uid: str) -> None:
+        """Delete exactly this config map."""
+        await self._remove(f"{self._base}/configmaps/{name}", uid)
 
     async def remove_claim(self, ref: Ref, claim: Json) -> None:
         """Delete exactly this workspace."""

@@ -30,6 +30,7 @@ from cmbcluster.runtime.kubernetes import (
     seeing,
     status,
 )
+from cmbcluster.runtime.kubernetes.bundles import UNUSED_SECONDS, Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster, connected
 from cmbcluster.runtime.kubernetes.happenings import Happenings
 from cmbcluster.runtime.kubernetes.launching import Launcher
@@ -52,8 +53,8 @@ class KubernetesRuntime:
     """Runtime and Insight over one namespace of a cluster.
 
     ``open`` before anything else; ``close`` stops following and leaves environments running.
-    ``connect`` is another way to the API server and ``patience`` a factor to the time a launch
-    in trouble has (both for tests).
+    ``connect`` is another way to the API server, ``patience`` a factor to the time a launch in trouble
+    has, and ``unused_seconds`` how long what environments share stays without use (all for tests).
     """
 
     def __init__(
@@ -63,8 +64,11 @@ class KubernetesRuntime:
         connect: Callable[[], Awaitable[Cluster]] | None = None,
         rhythm: Rhythm | None = None,
         patience: float = 1.0,
+        unused_seconds: float = UNUSED_SECONDS,
     ) -> None:
         self._settings = settings
+        self._unused_seconds = unused_seconds
+        self._bundles: Bundles | None = None
         self._connect = connect or partial(connected, settings.kubernetes_context)
         self._rhythm = rhythm
         self._patience = patience
@@ -107,7 +111,8 @@ class KubernetesRuntime:
             self._settings.kubernetes_packages_access,
             self._settings.kubernetes_packages_class,
         )
-        self._launcher_made = Launcher(objects, self._ground, shared, self._patience)
+        self._bundles = Bundles(objects, self._place, self._ground.workspace_image, shared, self._unused_seconds)
+        self._launcher_made = Launcher(objects, self._ground, self._bundles, self._patience)
         if not follow:
             return
         self._pods = Watcher(
@@ -224,6 +229,11 @@ class KubernetesRuntime:
     async def workspaces(self) -> tuple[Workspace, ...]:
         """Every claim of ours that is named as we name it; none where we may not list them."""
         return await leftovers.workspaces(self._objects)
+
+    async def clear_unused(self) -> None:
+        """Delete the config maps of packages that no pod and no launch has needed for a day."""
+        if self._bundles is not None:
+            await leftovers.clear_bundles(self._bundles, self._pods)
 
     async def clear_secrets(self, workspace: Workspace) -> None:
         """Delete the secrets of an environment that nobody knows and that has no pod."""
