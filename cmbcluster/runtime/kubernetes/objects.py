@@ -12,7 +12,6 @@ from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.port import Ending, Ref, Spec
 
-PAGE = "500"
 UNWANTED = frozenset({400, 403, 422})
 
 
@@ -65,18 +64,7 @@ class Objects:
 
     async def claims(self) -> list[Json]:
         """The workspaces of all environments. Raises ApiRefused without the right to list them."""
-        found: list[Json] = []
-        following = ""
-        while True:
-            query = {"labelSelector": self._place.selector, "limit": PAGE}
-            query |= {"continue": following} if following else {}
-            page = await self._cluster.get(f"{self._base}/persistentvolumeclaims", **query)
-            if page is None:
-                return found
-            found += page.get("items") or ()
-            following = page["metadata"].get("continue", "")
-            if not following:
-                return found
+        return await self._cluster.pages(f"{self._base}/persistentvolumeclaims", labelSelector=self._place.selector)
 
     async def make_claim(self, spec: Spec) -> Json:
         """The workspace, made when it is not there yet. Raises ApiRefused, and NotOurs for somebody else's."""
