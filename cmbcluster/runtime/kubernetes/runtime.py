@@ -229,6 +229,8 @@ class KubernetesRuntime:
         if sight is Sight.EXITED:
             ending = endings.of_pod(pod, await self._tail(pod))
             return seeing.observation_of(pod, ref, pull=pull, ending=ending)
+        if sight is Sight.STOPPING:
+            await self._remember_disruption(pod, ref)
         verdict = self._verdict(pod) if sight is Sight.BUILDING else None
         if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):
             _log.warning("a launch was given up", extra={"environment": ref.slug, "said": verdict.said})
@@ -271,6 +273,17 @@ class KubernetesRuntime:
         """Write an ending down before it comes about, so that nobody can find the one without the other."""
         await self._objects.remember(ref, ending)
         await self._objects.end_pod(pod, grace_seconds=self._ground.grace_seconds)
+
+    async def _remember_disruption(self, pod: Json, ref: Ref) -> None:
+        """Write down why the cluster takes a run away while its pod still says so: soon nobody else knows."""
+        ending = endings.of_disruption(pod)
+        if ending is None or ref in self._taken or not status.is_going(pod) or not status.was_ready(pod):
+            return
+        claim = await self._objects.claim(ref)
+        # Who was asked to stop it, or knows already, has the better word.
+        if claim is not None and ref.generation not in memory.endings(claim):
+            await self._objects.remember(ref, ending)
+        self._note(ref, ending)
 
     async def _tail(self, pod: Json) -> str:
         """The last lines of a pod that is over, read once."""
