@@ -84,7 +84,7 @@ class Platform:
         before: object = None
         for _ in range(most_steps):
             async with self.parts.database.reading() as work:
-                unsettled = set(await work.environments.unsettled())
+                unsettled = {row.id for row in await work.environments.unsettled()}
                 rows = [await work.environments.by_id(each) for each in sorted(unsettled)]
             now = [(row.id, row.phase, row.generation, row.lock_digest, row.image) for row in rows if row is not None]
             if now == before and not self.woken:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from uuid import UUID
 
@@ -24,8 +25,10 @@ from cmbcluster.controller.recorder import Recorder
 from cmbcluster.controller.resolutions import Resolutions
 from cmbcluster.controller.workqueue import WorkQueue
 from cmbcluster.db.database import Database
-from cmbcluster.domain.lifecycle import AT_REST, Desired, StopReason
+from cmbcluster.db.environments import StandingRow
+from cmbcluster.domain.lifecycle import AT_REST, Desired, Phase, StopReason
 from cmbcluster.errors import CMBClusterError
+from cmbcluster.runtime.port import Ref
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import Parts
 
@@ -67,6 +70,8 @@ class Controller:
         if leased and self._settings.on_postgresql:
             self._lease = Lease(self._database, CONTROLLER, self._settings.controller_lease_seconds)
         self._keeping: asyncio.Task[None] | None = None
+        self._unlooked: set[UUID] = set()
+        self._began_at = 0.0
 
     async def open(self) -> None:
         """Begin to work, or to wait for the lease."""
@@ -77,10 +82,11 @@ class Controller:
 
     async def _begin(self) -> None:
         """Begin to work; what was under way before is looked at first."""
+        self._began_at = time.monotonic()
         ready = asyncio.Event()
         self._tasks = [asyncio.create_task(self._listen(ready), name="controller listener")]
         await ready.wait()
-        await self._add_unsettled()
+        self._unlooked = set(await self._add_unsettled())
         self._tasks.append(asyncio.create_task(self._observe(), name="controller observer"))
         self._tasks.append(asyncio.create_task(self._sweep(), name="controller sweep"))
         for number in range(self._settings.controller_workers):
@@ -142,15 +148,23 @@ class Controller:
         while True:
             await asyncio.sleep(self._settings.sweep_seconds)
             try:
-                await self._add_unsettled()
+                await self._add_unsettled(but=self._is_steady)
                 await self._orphans.sweep()
             except CMBClusterError as failed:
                 log.warning("sweep_failed", error=str(failed))
 
-    async def _add_unsettled(self) -> None:
+    async def _add_unsettled(self, but: Callable[[StandingRow], bool] | None = None) -> tuple[UUID, ...]:
         async with self._database.reading() as work:
-            for environment_id in await work.environments.unsettled():
-                self._queue.add(environment_id)
+            rows = await work.environments.unsettled()
+        found = tuple(row.id for row in rows if but is None or not but(row))
+        for environment_id in found:
+            self._queue.add(environment_id)
+        return found
+
+    def _is_steady(self, row: StandingRow) -> bool:
+        """Whether an environment runs as was asked and is still heard of; the queue wakes it for its time."""
+        is_running = row.phase == Phase.RUNNING and row.is_settled
+        return is_running and self._runtime.heard_running(Ref(row.id, row.slug, row.run)) is not None
 
     async def _work(self) -> None:
         while True:
@@ -169,6 +183,14 @@ class Controller:
                 log.exception("retry", environment_id=str(key), after_seconds=round(delay_seconds, 2))
             finally:
                 self._queue.done(key)
+                self._looked_at(key)
+
+    def _looked_at(self, key: UUID) -> None:
+        """Say once that everything which was under way at the beginning has been looked at."""
+        if key in self._unlooked:
+            self._unlooked.discard(key)
+            if not self._unlooked:
+                log.info("in_step", after_seconds=round(time.monotonic() - self._began_at, 2))
 
     async def _stop_all(self, told: Callable[[int], None] | None) -> bool:
         try:
@@ -185,7 +207,7 @@ class Controller:
         """Ask every environment that is not at rest to stop; returns how many there are."""
         left = 0
         async with self._database.reading() as work:
-            rows = [await work.environments.by_id(each) for each in await work.environments.unsettled()]
+            rows = [await work.environments.by_id(each.id) for each in await work.environments.unsettled()]
         for row in rows:
             if row is None or (row.phase in AT_REST and row.desired != Desired.DELETED):
                 continue

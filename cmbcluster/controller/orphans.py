@@ -13,7 +13,7 @@ from datetime import datetime
 import structlog
 
 from cmbcluster.controller.recorder import Recorder
-from cmbcluster.db.models import Environment
+from cmbcluster.db.environments import StandingRow
 from cmbcluster.domain.lifecycle import AT_REST
 from cmbcluster.errors import CMBClusterError, Conflict, RuntimeUnavailable
 from cmbcluster.runtime.port import Leftovers, Observation, Ref, Runtime, Sight, Workspace
@@ -50,8 +50,9 @@ class Orphans:
 
     async def sweep(self) -> None:
         """Stop runs that their environment has left behind, and clear long unknown ones away."""
+        rows, now = await self._recorder.standing({ref.environment_id for ref in self._seen})
         for ref in list(self._seen):
-            row, now = await self._recorder.load(ref.environment_id)
+            row = rows.get(ref.environment_id)
             if row is None:
                 if self._is_long_unknown(ref, now):
                     await self._clear(ref)
@@ -59,7 +60,7 @@ class Orphans:
             self._unknown.pop(ref, None)
             seen = self._seen.get(ref)
             if seen is None:
-                # It went away while its row was read.
+                # It went away meanwhile.
                 continue
             if seen.sight is Sight.EXITED:
                 # How it ended is the row's affair.
@@ -94,12 +95,13 @@ class Orphans:
 
     async def _look_at_workspaces(self, runtime: Leftovers) -> None:
         """Report workspaces of environments that nobody knows, once each; they are asked for seldom."""
-        _, now = await self._recorder.known(())
+        _, now = await self._recorder.standing(())
         if self._listed_at is not None and (now - self._listed_at).total_seconds() < self._grace_seconds / 2:
             return
         self._listed_at = now
+        await runtime.clear_unused()
         found = await runtime.workspaces()
-        known, now = await self._recorder.known({each.environment_id for each in found})
+        known, now = await self._recorder.standing({each.environment_id for each in found})
         self._reported &= set(found)
         for workspace in found:
             if workspace.environment_id in known:
@@ -129,10 +131,10 @@ class Orphans:
         self._unknown.pop(ref, None)
 
 
-def _is_wanted(row: Environment, ref: Ref) -> bool:
+def _is_wanted(row: StandingRow, ref: Ref) -> bool:
     """Whether the row may want the run. One that came to rest never does again: a start makes a new run.
 
     A controller that was frozen may have started it after another one found it stopped.
     """
-    at_rest = row.phase in AT_REST and row.observed_generation == row.generation
+    at_rest = row.phase in AT_REST and row.is_settled
     return row.gone_at is None and row.run == ref.generation and not at_rest

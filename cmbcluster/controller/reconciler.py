@@ -149,6 +149,10 @@ class Reconciler:
         return 0.0 if fresh is None else await self._handle(fresh, now)
 
     async def _handle(self, row: Environment, now: datetime) -> float | None:
+        if row.phase == Phase.RUNNING and (heard_at := self._runtime.heard_running(ref_of(row))) is not None:
+            # Nothing has to be decided but whether its time is over.
+            self._seen_at[row.id] = heard_at
+            return await self._uptime.look(row, now)
         observation = await self._look(row, now)
         if observation.sight in (Sight.BUILDING, Sight.STARTING, Sight.RUNNING):
             self._seen_at[row.id] = observation.seen_at

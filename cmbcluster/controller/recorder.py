@@ -20,6 +20,7 @@ import structlog
 from cmbcluster.bus.port import Bus, Ring
 from cmbcluster.controller import words
 from cmbcluster.db.database import Database, Work
+from cmbcluster.db.environments import StandingRow
 from cmbcluster.db.failures import retried
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.actors import SYSTEM, Tier
@@ -82,10 +83,10 @@ class Recorder:
         async with self._database.reading() as work:
             return await work.environments.by_id(environment_id), await work.now()
 
-    async def known(self, environment_ids: Collection[UUID]) -> tuple[frozenset[UUID], datetime]:
-        """Which environments have a row, and the database's time."""
+    async def standing(self, environment_ids: Collection[UUID]) -> tuple[dict[UUID, StandingRow], datetime]:
+        """How environments stand that have a row, and the database's time."""
         async with self._database.reading() as work:
-            return await work.environments.known(environment_ids), await work.now()
+            return await work.environments.standing(environment_ids), await work.now()
 
     async def record(self, seen: Environment, finding: Finding) -> None:
         """Write a finding about the row as ``seen``; raises MovedOn when it is something else by now."""

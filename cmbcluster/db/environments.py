@@ -36,6 +36,23 @@ PHASE_FILTERS: dict[str, frozenset[Phase]] = {
 SORTS = {"name": col(Environment.name), "asked_at": col(Environment.asked_at), "phase": col(Environment.phase)}
 
 
+class StandingRow(NamedTuple):
+    """How an environment stands; thousands are read at once, where whole rows would cost seconds."""
+
+    id: UUID
+    slug: str
+    run: int
+    phase: str
+    generation: int
+    observed_generation: int
+    gone_at: datetime | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the present wish is fulfilled, or given up."""
+        return self.observed_generation == self.generation
+
+
 class ListedRow(NamedTuple):
     """What a list shows of an environment; reading the rest of fifty rows would cost more than all else."""
 
@@ -161,20 +178,21 @@ class Environments:
         )
         return tuple(found.all())
 
-    async def known(self, environment_ids: Collection[UUID]) -> frozenset[UUID]:
-        """Which of these have a row, whatever became of them."""
-        found: set[UUID] = set()
+    async def standing(self, environment_ids: Collection[UUID]) -> dict[UUID, StandingRow]:
+        """How these stand, whatever became of them; those that never were are missing."""
+        found: dict[UUID, StandingRow] = {}
         wanted = list(environment_ids)
         for begin in range(0, len(wanted), MOST_AT_ONCE):
             part = wanted[begin : begin + MOST_AT_ONCE]
-            found.update(await self._session.exec(select(Environment.id).where(col(Environment.id).in_(part))))
-        return frozenset(found)
+            rows = await self._values(_standing().where(col(Environment.id).in_(part)))
+            found.update((each.id, each) for each in map(StandingRow._make, rows))
+        return found
 
-    async def unsettled(self) -> tuple[UUID, ...]:
-        """Ids of what the controller must look at: moving, running, or asked to change."""
+    async def unsettled(self) -> tuple[StandingRow, ...]:
+        """What the controller must look after: moving, running, or asked to change."""
         settled = [Phase.STOPPED.value, Phase.FAILED.value]
-        found = await self._session.exec(
-            select(Environment.id).where(
+        rows = await self._values(
+            _standing().where(
                 col(Environment.gone_at).is_(None),
                 or_(
                     col(Environment.phase).notin_(settled),
@@ -182,7 +200,7 @@ class Environments:
                 ),
             )
         )
-        return tuple(found.all())
+        return tuple(StandingRow._make(row) for row in rows)
 
     async def change(self, environment_id: UUID, seen_generation: int, **values: Any) -> bool:
         """Write ``values`` if the generation is still this one; says whether it was."""
@@ -319,3 +337,7 @@ def _sorted(query: SelectOfScalar[Environment], sort: str) -> SelectOfScalar[Env
     column = SORTS.get(sort.removeprefix("-"), SORTS["asked_at"])
     order = column.desc() if sort.startswith("-") else column.asc()
     return query.order_by(order, col(Environment.id).desc())
+
+
+def _standing() -> Select[tuple[UUID, str, int, str, int, int, datetime | None]]:
+    return select_columns(*(getattr(Environment, name) for name in StandingRow._fields))

@@ -196,6 +196,12 @@ class Runtime(Protocol):
     async def look(self, ref: Ref) -> Observation:
         """What is there now, asked live. The only basis for a decision."""
 
+    def heard_running(self, ref: Ref) -> datetime | None:
+        """When a run was last said to be up by what the runtime follows; None when that is not known without asking.
+
+        A hint: it saves looks at what nothing has to be decided about.
+        """
+
     def observe(self) -> AsyncIterator[Observation]:
         """All runs that exist, then every change for ever. A hint, never a decision."""
 
@@ -209,6 +215,9 @@ class Leftovers(Protocol):
 
     async def workspaces(self) -> tuple[Workspace, ...]:
         """Every workspace of this platform, asked live."""
+
+    async def clear_unused(self) -> None:
+        """Delete what environments shared, nothing has needed for long, and a launch makes again when it needs it."""
 
     async def clear_secrets(self, workspace: Workspace) -> None:
         """Delete what runs were told in confidence. Only for an environment that nobody knows and that has no run."""

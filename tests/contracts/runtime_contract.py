@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from abc import abstractmethod
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -53,6 +54,7 @@ class RuntimeContract:
         assert (seen.sight, seen.endpoint, seen.ending) == (Sight.ABSENT, None, None)
         assert await runtime.usage(ref) is None
         assert await runtime.workspace_bytes(ref) is None
+        assert runtime.heard_running(ref) is None
         await runtime.stop(ref)
         assert (await runtime.look(ref)).sight is Sight.ABSENT
 
@@ -63,6 +65,9 @@ class RuntimeContract:
         await runtime.start(spec)
         seen = await until(runtime, spec.ref, Sight.RUNNING, Sight.EXITED)
         assert seen.sight is Sight.RUNNING
+        heard_at = runtime.heard_running(spec.ref)
+        assert heard_at is None or heard_at >= before
+        assert runtime.heard_running(replace(spec.ref, generation=2)) is None
         assert seen.endpoint is not None
         assert seen.endpoint.port > 0
         assert seen.protection is not None

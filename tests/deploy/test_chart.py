@@ -134,7 +134,7 @@ def test_rights_are_these_and_no_others() -> None:
         *(("pods", verb) for verb in ("get", "list", "watch", "create", "delete")),
         *(("persistentvolumeclaims", verb) for verb in ("get", "list", "create", "patch", "delete")),
         *(("secrets", verb) for verb in ("get", "create", "delete")),
-        *(("configmaps", verb) for verb in ("get", "create")),
+        *(("configmaps", verb) for verb in ("get", "list", "create", "delete")),
         *(("events", verb) for verb in ("list", "watch")),
         ("pods/log", "get"),
     }

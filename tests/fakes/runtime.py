@@ -90,6 +90,11 @@ class FakeRuntime:
     _next_port: int = 40000
 
     runs_images: bool = True
+    heard: dict[Ref, datetime] = field(default_factory=dict)
+
+    def heard_running(self, ref: Ref) -> datetime | None:
+        """What the test says was heard."""
+        return self.heard.get(ref)
 
     async def open(self) -> None:
         """Nothing to adopt: the runs are in this object."""

@@ -24,7 +24,7 @@ RULES: list[tuple[str, str, list[str]]] = [
     ("", "events", ["list", "watch"]),
     ("", "persistentvolumeclaims", ["get", "list", "create", "patch", "delete"]),
     ("", "secrets", ["get", "create", "delete"]),
-    ("", "configmaps", ["get", "create"]),
+    ("", "configmaps", ["get", "list", "create", "delete"]),
     ("metrics.k8s.io", "pods", ["get"]),
 ]
 

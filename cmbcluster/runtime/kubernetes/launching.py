@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.errors import Conflict, RuntimeUnavailable
-from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, names, packages, status
+from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, names, status
+from cmbcluster.runtime.kubernetes.bundles import Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused
 from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.kubernetes.objects import NotOurs, Objects, is_unwanted
-from cmbcluster.runtime.kubernetes.packages import Bundle
 from cmbcluster.runtime.port import Ending, Packages, Ref, Spec
 
 KEPT = 10_000
@@ -28,12 +28,11 @@ _log = logging.getLogger(__name__)
 class Launcher:
     """Starts runs. What the API server refused is remembered here until the run is forgotten."""
 
-    def __init__(self, objects: Objects, ground: Ground, shared_claim: Json, patience: float = 1.0) -> None:
+    def __init__(self, objects: Objects, ground: Ground, bundles: Bundles, patience: float = 1.0) -> None:
         self._objects = objects
         self._ground = ground
-        self._shared_claim = shared_claim
+        self._bundles = bundles
         self._patience = patience
-        self._made: set[str] = set()
         self._installed: set[str] = set()
         self._refused: OrderedDict[Ref, tuple[datetime, Ending | None]] = OrderedDict()
 
@@ -51,7 +50,7 @@ class Launcher:
         key = names.annotations_of(pod).get(names.PACKAGES, "")
         if endings.misses_packages(pod):
             self._installed.discard(key)
-            self._made.discard(key)
+            self._bundles.doubt(key)
         elif key and status.state(status.installer(pod), "terminated").get("exitCode") == 0:
             self._installed.add(key)
 
@@ -102,7 +101,7 @@ class Launcher:
         if any(generation > spec.ref.generation for generation in ended):
             raise Conflict("A newer run of this environment exists.", "Look again.")
         try:
-            bundle = await self._bundle(spec)
+            bundle = await self._bundles.make(spec.content) if isinstance(spec.content, Packages) else None
         except FileNotFoundError as missing:
             what = f"The application “{missing}” is not part of this installation."
             ending = Ending(StopReason.BUILD_FAILED, what, "Choose another application.", ended_at=datetime.now(UTC))
@@ -125,17 +124,6 @@ class Launcher:
         if not status.is_over(older) or status.is_going(older):
             raise Conflict("An earlier run of this environment has not ended.", "Stop it first.")
         await self._objects.end_pod(older, grace_seconds=0)
-
-    async def _bundle(self, spec: Spec) -> Bundle | None:
-        """What the pod installs, put where it finds it. Written once for a lock, not once for a launch."""
-        if not isinstance(spec.content, Packages):
-            return None
-        bundle = packages.bundle_of(spec.content, self._ground.workspace_image)
-        if bundle.key not in self._made:
-            await self._objects.make_shared("persistentvolumeclaims", self._shared_claim)
-            await self._objects.make_shared("configmaps", packages.config_map(self._ground.place, bundle))
-            self._made.add(bundle.key)
-        return bundle
 
     def _take(self, ref: Ref, refused: ApiRefused) -> None:
         """Find the words for a refusal; one that may pass by itself is only unavailable for now."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 
 from cmbcluster.runtime.kubernetes import memory, names
+from cmbcluster.runtime.kubernetes.bundles import Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused
 from cmbcluster.runtime.kubernetes.objects import Objects
+from cmbcluster.runtime.kubernetes.watching import Watcher
 from cmbcluster.runtime.port import Ref, Workspace
 
 # Runs that nobody stopped are not remembered by the claim; more of them on end than this are not looked for.
@@ -32,6 +34,16 @@ async def workspaces(objects: Objects) -> tuple[Workspace, ...]:
         if workspace is not None and claim["metadata"]["name"] == names.claim_name(workspace.slug):
             found.append(workspace)
     return tuple(found)
+
+
+async def clear_bundles(bundles: Bundles, pods: Watcher | None) -> None:
+    """Delete bundles that nothing needs; nothing while it is not known which pods there are, or may not be listed."""
+    if pods is None or pods.heard_at is None:
+        return
+    try:
+        await bundles.clear(list(pods.known.values()))
+    except ApiRefused as refused:
+        _log.info("bundles were not listed", extra={"error": str(refused)})
 
 
 async def clear_secrets(objects: Objects, workspace: Workspace) -> None:

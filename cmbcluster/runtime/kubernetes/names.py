@@ -39,6 +39,11 @@ class Place:
     instance: str
 
     @property
+    def shared_selector(self) -> str:
+        """Selects what environments share."""
+        return f"{COMPONENT}={PACKAGES_COMPONENT},{INSTANCE}={self.instance}"
+
+    @property
     def selector(self) -> str:
         """What a list or a watch asks for, to see environments of this platform alone."""
         return f"{COMPONENT}={ENVIRONMENT_COMPONENT},{INSTANCE}={self.instance}"
@@ -107,6 +112,12 @@ def ref_of(pod: Mapping[str, Any]) -> Ref | None:
         return Ref(UUID(found[ENVIRONMENT]), found[SLUG], int(found[GENERATION]))
     except (KeyError, ValueError):
         return None
+
+
+def config_maps_of(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the config maps that a pod mounts."""
+    volumes = (pod.get("spec") or {}).get("volumes") or ()
+    return tuple(each["configMap"]["name"] for each in volumes if "configMap" in each)
 
 
 def workspace_of(claim: Mapping[str, Any]) -> Workspace | None:

@@ -64,7 +64,15 @@ class Objects:
 
     async def claims(self) -> list[Json]:
         """The workspaces of all environments. Raises ApiRefused without the right to list them."""
-        return await self._cluster.pages(f"{self._base}/persistentvolumeclaims", labelSelector=self._place.selector)
+        return await self._list("persistentvolumeclaims", self._place.selector)
+
+    async def config_maps(self) -> dict[str, str]:
+        """Name and uid of each config map that environments share. Raises ApiRefused without the right."""
+        found = await self._list("configmaps", self._place.shared_selector)
+        return {each["metadata"]["name"]: names.uid_of(each) for each in found}
+
+    async def _list(self, kind: str, selector: str) -> list[Json]:
+        return await self._cluster.pages(f"{self._base}/{kind}", labelSelector=selector)
 
     async def make_claim(self, spec: Spec) -> Json:
         """The workspace, made when it is not there yet. Raises ApiRefused, and NotOurs for somebody else's."""
@@ -115,6 +123,12 @@ class Objects:
         """Write down how a run ended, where it outlives the pod."""
         await self._change(self._claim_path(ref.slug), memory.note(ref.generation, ending))
 
+    async def remember_first(self, ref: Ref, ending: Ending) -> None:
+        """Write it down unless something is: who was asked to stop a run has the better word."""
+        claim = await self.claim(ref)
+        if claim is not None and ref.generation not in memory.endings(claim):
+            await self.remember(ref, ending)
+
     async def forget(self, ref: Ref, claim: Json) -> None:
         """Let the workspace be as if nothing had ever run in it."""
         change = memory.forget(claim)
@@ -137,6 +151,10 @@ class Objects:
         found = await self._read(path)
         if found is not None and self._place.owns(found, ref):
             await self._remove(path, names.uid_of(found))
+
+    async def remove_config_map(self, name: str, uid: str) -> None:
+        """Delete exactly this config map."""
+        await self._remove(f"{self._base}/configmaps/{name}", uid)
 
     async def remove_claim(self, ref: Ref, claim: Json) -> None:
         """Delete exactly this workspace."""

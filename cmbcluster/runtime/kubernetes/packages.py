@@ -45,12 +45,17 @@ class Bundle:
     @property
     def name(self) -> str:
         """Name of the config map."""
-        return f"packages-{self.key}"
+        return bundle_name(self.key)
 
     @property
     def folder(self) -> str:
         """Where the environment finds the build."""
         return f"{MOUNT}/builds/{self.key}"
+
+
+def bundle_name(key: str) -> str:
+    """Name of the config map that carries the bundle of that key."""
+    return f"packages-{key}"
 
 
 def bundle_of(content: Packages, image: str) -> Bundle:

@@ -30,6 +30,7 @@ from cmbcluster.runtime.kubernetes import (
     seeing,
     status,
 )
+from cmbcluster.runtime.kubernetes.bundles import UNUSED_SECONDS, Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster, connected
 from cmbcluster.runtime.kubernetes.happenings import Happenings
 from cmbcluster.runtime.kubernetes.launching import Launcher
@@ -52,8 +53,8 @@ class KubernetesRuntime:
     """Runtime and Insight over one namespace of a cluster.
 
     ``open`` before anything else; ``close`` stops following and leaves environments running.
-    ``connect`` is another way to the API server and ``patience`` a factor to the time a launch
-    in trouble has (both for tests).
+    ``connect`` is another way to the API server, ``patience`` a factor to the time a launch in trouble
+    has, and ``unused_seconds`` how long what environments share stays without use (all for tests).
     """
 
     def __init__(
@@ -63,8 +64,11 @@ class KubernetesRuntime:
         connect: Callable[[], Awaitable[Cluster]] | None = None,
         rhythm: Rhythm | None = None,
         patience: float = 1.0,
+        unused_seconds: float = UNUSED_SECONDS,
     ) -> None:
         self._settings = settings
+        self._unused_seconds = unused_seconds
+        self._bundles: Bundles | None = None
         self._connect = connect or partial(connected, settings.kubernetes_context)
         self._rhythm = rhythm
         self._patience = patience
@@ -107,7 +111,8 @@ class KubernetesRuntime:
             self._settings.kubernetes_packages_access,
             self._settings.kubernetes_packages_class,
         )
-        self._launcher_made = Launcher(objects, self._ground, shared, self._patience)
+        self._bundles = Bundles(objects, self._place, self._ground.workspace_image, shared, self._unused_seconds)
+        self._launcher_made = Launcher(objects, self._ground, self._bundles, self._patience)
         if not follow:
             return
         self._pods = Watcher(
@@ -169,6 +174,15 @@ class KubernetesRuntime:
             return await self._remembered(ref)
         return await self._seen(pod, ref)
 
+    def heard_running(self, ref: Ref) -> datetime | None:
+        """When the watch last said anything, if by it the run is up."""
+        if self._pods is None:
+            return None
+        pod = self._pods.known.get(names.pod_name(ref.slug))
+        if pod is None or names.ref_of(pod) != ref or seeing.sight_of(pod) is not Sight.RUNNING:
+            return None
+        return self._pods.heard_at
+
     async def observe(self) -> AsyncIterator[Observation]:
         """All runs that exist, then every change for ever."""
         if self._pods is None:
@@ -216,6 +230,11 @@ class KubernetesRuntime:
         """Every claim of ours that is named as we name it; none where we may not list them."""
         return await leftovers.workspaces(self._objects)
 
+    async def clear_unused(self) -> None:
+        """Delete the config maps of packages that no pod and no launch has needed for a day."""
+        if self._bundles is not None:
+            await leftovers.clear_bundles(self._bundles, self._pods)
+
     async def clear_secrets(self, workspace: Workspace) -> None:
         """Delete the secrets of an environment that nobody knows and that has no pod."""
         await leftovers.clear_secrets(self._objects, workspace)
@@ -229,8 +248,9 @@ class KubernetesRuntime:
         if sight is Sight.EXITED:
             ending = endings.of_pod(pod, await self._tail(pod))
             return seeing.observation_of(pod, ref, pull=pull, ending=ending)
-        if sight is Sight.STOPPING:
-            await self._remember_disruption(pod, ref)
+        if sight is Sight.STOPPING and ref not in self._taken and (taken := endings.of_taking(pod)) is not None:
+            await self._objects.remember_first(ref, taken)
+            self._note(ref, taken)
         verdict = self._verdict(pod) if sight is Sight.BUILDING else None
         if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):
             _log.warning("a launch was given up", extra={"environment": ref.slug, "said": verdict.said})
@@ -273,17 +293,6 @@ class KubernetesRuntime:
         """Write an ending down before it comes about, so that nobody can find the one without the other."""
         await self._objects.remember(ref, ending)
         await self._objects.end_pod(pod, grace_seconds=self._ground.grace_seconds)
-
-    async def _remember_disruption(self, pod: Json, ref: Ref) -> None:
-        """Write down why the cluster takes a run away while its pod still says so: soon nobody else knows."""
-        ending = endings.of_disruption(pod)
-        if ending is None or ref in self._taken or not status.is_going(pod) or not status.was_ready(pod):
-            return
-        claim = await self._objects.claim(ref)
-        # Who was asked to stop it, or knows already, has the better word.
-        if claim is not None and ref.generation not in memory.endings(claim):
-            await self._objects.remember(ref, ending)
-        self._note(ref, ending)
 
     async def _tail(self, pod: Json) -> str:
         """The last lines of a pod that is over, read once."""

@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from cmbcluster.errors import RuntimeUnavailable
 from cmbcluster.runtime.kubernetes.client import TOO_LARGE, ApiBusy, ApiRefused, Cluster, Json, ResourceGone
@@ -30,8 +31,8 @@ class Rhythm:
     """How long a watch lasts and how long we wait; tests use shorter ones."""
 
     server_seconds: int = 290
-    # Longer than the server's own end of a watch and than its bookmarks, which come once a minute.
-    silence_seconds: float = 330.0
+    # Bookmarks come once a minute: two that do not come are a connection that nobody ended.
+    silence_seconds: float = 150.0
     first_pause_seconds: float = 0.2
     longest_pause_seconds: float = 30.0
 
@@ -60,8 +61,15 @@ class Watcher:
         self._rhythm = rhythm or Rhythm()
         self._version = ""
         self._heard = 0
+        self._follows = False
+        self._heard_at = datetime.now(UTC)
         self.known: dict[str, Json] = {}
         self.listed = asyncio.Event()
+
+    @property
+    def heard_at(self) -> datetime | None:
+        """When the server last said something, be it that nothing changed; None while nothing is followed."""
+        return self._heard_at if self._follows else None
 
     async def run(self) -> None:
         """Follow for ever. Only cancelling ends it."""
@@ -116,6 +124,7 @@ class Watcher:
                 continue
             self._keep(name, item)
         self._version = _version(page)
+        self._heard_at = datetime.now(UTC)
         self.listed.set()
 
     async def _watch(self) -> None:
@@ -128,21 +137,29 @@ class Watcher:
             "timeoutSeconds": str(self._rhythm.server_seconds),
         }
         async with self._cluster.stream(self._path, query, self._rhythm.silence_seconds) as lines:
-            async for line in lines:
-                try:
-                    event = json.loads(line)
-                    kind, item = event["type"], event["object"]
-                    if kind == "ERROR":
-                        raise _meaning(item)
-                    self._version = _version(item)
-                    self._heard += 1
-                    if kind in ("ADDED", "MODIFIED"):
-                        self._keep(item["metadata"]["name"], item)
-                    elif kind == "DELETED":
-                        self.known.pop(item["metadata"]["name"], None)
-                        self._told(item, True)
-                except (ValueError, KeyError, TypeError) as wrong:
-                    raise ApiBusy("the stream broke off within a line") from wrong
+            self._follows = True
+            try:
+                async for line in lines:
+                    self._hear(line)
+            finally:
+                self._follows = False
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+            kind, item = event["type"], event["object"]
+            if kind == "ERROR":
+                raise _meaning(item)
+            self._version = _version(item)
+            self._heard += 1
+            self._heard_at = datetime.now(UTC)
+            if kind in ("ADDED", "MODIFIED"):
+                self._keep(item["metadata"]["name"], item)
+            elif kind == "DELETED":
+                self.known.pop(item["metadata"]["name"], None)
+                self._told(item, True)
+        except (ValueError, KeyError, TypeError) as wrong:
+            raise ApiBusy("the stream broke off within a line") from wrong
 
     def _keep(self, name: str, item: Json) -> None:
         self.known[name] = self._trim(item)

@@ -65,6 +65,10 @@ class LocalRuntime:
             await asyncio.to_thread(self._machine.nursery.close)
         self._machine = None
 
+    def heard_running(self, _ref: Ref) -> datetime | None:
+        """Never known without asking, which costs nothing on one machine."""
+        return None
+
     @property
     def runs_images(self) -> bool:
         """Never: environments here are processes of this machine."""

@@ -142,3 +142,18 @@ async def test_requests_are_tried_again_when_that_can_help() -> None:
         assert await cluster.get("/thing") == {"metadata": {}}
         assert len(script.asked) == 3
     assert isinstance(cluster, Cluster)
+
+
+async def test_what_was_heard_counts_as_long_as_it_follows() -> None:
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "90"}}}
+    answers = says(listed("5", pod("a", "1"))), tells(bookmark, silent_for_seconds=30)
+    async with watched(*answers, rhythm=Rhythm(5, 0.5, 30, 30)) as (_, script, watcher):
+        assert watcher.heard_at is None
+        async with asyncio.timeout(5):
+            while (heard_at := watcher.heard_at) is None or len(script.asked) < 2:
+                await asyncio.sleep(0.01)
+        # Half a second of silence is taken for a broken connection, and nothing is followed any more.
+        async with asyncio.timeout(5):
+            while watcher.heard_at is not None:
+                assert watcher.heard_at >= heard_at
+                await asyncio.sleep(0.01)
