@@ -28,13 +28,17 @@ async def rows_of(url: str) -> list[asyncpg.Record]:
 async def world(url: str, admin: Admin, removed_claims: Iterable[Object]) -> World:
     """Everything the checker asks about."""
     audit: dict[Any, list[str]] = defaultdict(list)
-    acts = "SELECT environment_id, kind FROM activity WHERE actor_id IS NOT NULL AND environment_id IS NOT NULL"
-    for act in await _fetched(url, acts):
-        audit[act["environment_id"]].append(act["kind"])
+    have_run = set()
+    for act in await _fetched(url, "SELECT * FROM activity WHERE environment_id IS NOT NULL"):
+        if act["actor_id"] is not None:
+            audit[act["environment_id"]].append(act["kind"])
+        elif act["kind"] == "running":
+            have_run.add(act["environment_id"])
     rows = [
         Row(
             str(row["id"]), row["name"], row["run"], row["desired"], row["phase"],
             row["generation"] == row["observed_generation"], row["remove_workspace"], tuple(audit[row["id"]]),
+            row["id"] in have_run,
         )
         for row in await rows_of(url)
     ]  # fmt: skip

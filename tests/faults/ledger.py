@@ -105,7 +105,10 @@ def read(path: Path) -> list[Line]:
 
 @dataclass(frozen=True)
 class Row:
-    """An environment as the database has it; ``audit`` is what people did to it, by kind."""
+    """An environment as the database has it; ``audit`` is what people did to it, by kind.
+
+    One that never ran, because it was stopped in time, may have come to its end before it had a workspace.
+    """
 
     id: str
     name: str
@@ -115,6 +118,7 @@ class Row:
     is_settled: bool = True
     workspace_removed: bool = False
     audit: tuple[str, ...] = ()
+    has_run: bool = True
 
 
 @dataclass(frozen=True)
@@ -270,7 +274,8 @@ def _whole(world: World) -> Iterator[str]:
         if [pod.run for pod in live] != wanted:
             yield f"{row.name}: live pods of runs {[pod.run for pod in live]} instead of {wanted}"
         claims = [claim for claim in world.claims if claim.environment_id == row.id]
-        if len(claims) != (0 if state == "removed" else 1):
+        allowed = (0,) if state == "removed" else (1,) if row.has_run or state == "running" else (0, 1)
+        if len(claims) not in allowed:
             yield f"{row.name}: {len(claims)} workspaces, and it is {state}"
 
 

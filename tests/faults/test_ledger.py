@@ -53,6 +53,8 @@ NOTHING = World()
         ([LAUNCH, STOP, ("start", "a", "ok")], TWICE),
         ([LAUNCH, ("remove", "a", "ok")], REMOVED),
         ([("launch", "a", "fail", {"status": 409})], NOTHING),
+        # Stopped before it had a workspace.
+        ([LAUNCH, STOP], World([replace(STOPPED.rows[0], has_run=False)])),
         # Nobody knows: it may be either.
         ([("launch", "a", "unknown")], NOTHING),
         ([("launch", "a", "unknown")], RUNS),
@@ -98,6 +100,7 @@ def test_a_world_that_the_ledger_allows_passes(calls: list[tuple[Any, ...]], wor
         ),
         ([LAUNCH], World([row()], [pod(run=2)], [claim()]), "a: live pods of runs [2] instead of [1]"),
         ([LAUNCH, STOP], World(STOPPED.rows, [pod()], [claim()]), "a: live pods of runs [1] instead of []"),
+        ([LAUNCH], World([row(has_run=False)], [pod()]), "a: 0 workspaces, and it is running"),
         ([LAUNCH, STOP], World(STOPPED.rows), "a: 0 workspaces, and it is stopped"),
         ([LAUNCH, ("remove", "a", "ok")], World(REMOVED.rows, [], [claim()]), "a: 1 workspaces, and it is removed"),
         (

@@ -23,7 +23,7 @@ from tests.kubernetes.steady import going_on, reads_work
 from tests.kubernetes.whole import whole
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
-AWAY_SECONDS = lasting(12, full=60)
+AWAY_SECONDS = lasting(8, full=60)
 RECOVERY_SECONDS = 60.0
 ETCD = "http://127.0.0.1:23790"
 WATCHING = "cmbcluster.runtime.kubernetes.watching"
