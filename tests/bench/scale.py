@@ -40,11 +40,11 @@ from tests.faults.replicas import APPLICATION, people
 from tests.postgres import Databases, databases
 from tests.servers.redis import RedisServer
 
-ENVIRONMENTS = 2000
-TAKEN_AWAY = 200
+ENVIRONMENTS = int(os.environ.get("CMB_BENCH_ENVIRONMENTS") or 2000)
+TAKEN_AWAY = min(200, ENVIRONMENTS // 2)
 TAKEN_WHILE_AWAY = 20
 LAUNCHES_AT_ONCE = 8
-REST_SECONDS = 120.0
+REST_SECONDS = float(os.environ.get("CMB_BENCH_REST_SECONDS") or 120.0)
 TAKEN_EACH_SECONDS = 0.1
 LOOK_SECONDS = 0.02
 LAUNCH_SECONDS = 900.0

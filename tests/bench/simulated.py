@@ -32,7 +32,7 @@ BENCH_AGENT = "benchmark"
 READY_SECONDS = 90.0
 PORT_SECONDS = 1.5
 AT_ONCE = 16
-NODE_HOLDS = {"cpu": "10000", "memory": "40Ti", "pods": "10000"}
+NODE_HOLDS = {"cpu": "10000", "memory": "40Ti", "ephemeral-storage": "100Ti", "pods": "10000"}
 
 
 @dataclass
