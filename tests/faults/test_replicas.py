@@ -11,8 +11,9 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -140,6 +141,13 @@ async def crew(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """Outside of everything that is killed."""
+    with closing(Ledger(tmp_path / "ledger")) as made:
+        yield made
+
+
 async def token_of(crew: Crew, person: str) -> str:
     headers = {"Host": f"localhost:{crew.roles.port}", "Origin": crew.roles.url}
     async with httpx.AsyncClient(base_url=crew.webs()[0], headers=headers, timeout=20) as client:
@@ -154,11 +162,11 @@ async def test_f2_what_was_acknowledged_is_there_once_whatever_was_killed(
     database: str,  # noqa: F811
     namespace: str,  # noqa: F811
     tmp_path: Path,
+    ledger: Ledger,
     chance: random.Random,
 ) -> None:
     tokens = {person: await token_of(crew, person) for person in PEOPLE}
     host = f"localhost:{crew.roles.port}"
-    ledger = Ledger(tmp_path / "ledger")
     clients = [  # Each with chance of its own, that follows from the printed seed.
         Client(f"c{number}", tokens[person], crew.webs(), host, random.Random(chance.random()), ledger)  # noqa: S311
         for number, person in enumerate(PEOPLE * CLIENTS_EACH)
@@ -168,7 +176,6 @@ async def test_f2_what_was_acknowledged_is_there_once_whatever_was_killed(
             asked = [asyncio.wrap_future(threads.submit(client.run, CHAOS_SECONDS)) for client in clients]
             await crew.kill_at_random(chance, CHAOS_SECONDS, ledger)
             await asyncio.gather(*asked)
-        ledger.close()
         _print_what_happened(crew, clients)
         began = time.monotonic()
         await until_true(lambda: is_quiet(database, admin), QUIET_SECONDS)
