@@ -21,7 +21,7 @@ from cmbcluster.controller.recorder import Finding, MovedOn, Notice, Recorder, q
 from cmbcluster.controller.resolutions import Resolution, Resolutions
 from cmbcluster.controller.uptime import Uptime
 from cmbcluster.db.models import Environment
-from cmbcluster.domain.lifecycle import AT_REST, Desired, Phase, Stage, StopReason
+from cmbcluster.domain.lifecycle import AT_REST, TAKEN_BY_CLUSTER, Desired, Phase, Stage, StopReason
 from cmbcluster.errors import (
     BuildFailed,
     CMBClusterError,
@@ -248,6 +248,8 @@ class Reconciler:
             finding = Finding(Phase.STOPPED, seen.stages, values, settled=True, activity="stopped")
             await self._recorder.record(row, finding)
             return None
+        if ending.reason in TAKEN_BY_CLUSTER and await self._recorder.begin_again(row, ending):
+            return 0.0
         return await self._fail(row, ending, seen.stages)
 
     async def _unseen(self, row: Environment, _seen: Observation, _now: datetime) -> float | None:

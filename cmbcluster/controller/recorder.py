@@ -18,6 +18,7 @@ from uuid import UUID
 import structlog
 
 from cmbcluster.bus.port import Bus, Ring
+from cmbcluster.controller import words
 from cmbcluster.db.database import Database, Work
 from cmbcluster.db.environments import StandingRow
 from cmbcluster.db.failures import retried
@@ -27,10 +28,14 @@ from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.lifecycle import Desired, Phase, Stage, StopReason, may_follow
 from cmbcluster.domain.sources import Lock
 from cmbcluster.errors import CMBClusterError
-from cmbcluster.runtime.port import StageMark
+from cmbcluster.runtime.port import Ending, StageMark
 from cmbcluster.services.records import note_activity, tell
 
 log = structlog.get_logger("cmbcluster.controller")
+
+# A cluster that takes it away again and again is for its owner to see.
+MOST_RESTARTS = 3
+WORTH_SECONDS = 60
 
 
 class MovedOn(CMBClusterError):
@@ -204,6 +209,42 @@ class Recorder:
             row.stop_reason = reason.value
             return row
 
+    async def begin_again(self, seen: Environment, ending: Ending) -> bool:
+        """Put a run that the cluster took away into the queue as a new one; False when it has begun again too often.
+
+        Its time goes on where it was: what it ran already is not given back, what it waits now is not taken.
+        """
+        row = await self._begun_again(seen, ending)
+        if row is None:
+            return False
+        await self.ring(row)
+        return True
+
+    @retried
+    async def _begun_again(self, seen: Environment, ending: Ending) -> Environment | None:
+        async with self._database.transaction() as work:
+            row = await _claimed(work, seen)
+            now = await work.now()
+            ran_seconds = _ran_seconds(row, ending, now)
+            if row.restarts >= MOST_RESTARTS or row.uptime_seconds + row.extra_seconds - ran_seconds < WORTH_SECONDS:
+                return None
+            if not may_follow(Phase(row.phase), Phase.QUEUED):
+                raise ValueError(f"{Phase.QUEUED} may not follow {row.phase}")
+            log.info(
+                "phase", environment=row.slug, run=row.run, was=row.phase, phase="queued", reason=ending.reason.value
+            )
+            note_activity(work, SYSTEM, "restarted", now, owner_id=row.owner_id, environment=row, detail=ending.what)
+            text = f"{row.name} was restarted. {ending.what} {words.RESTARTED}"
+            await tell(work, "restarted", now, environment=row, text=text, once=f"restarted:{row.id}:{row.run}")
+            row.run += 1
+            row.restarts += 1
+            row.generation += 1
+            row.extra_seconds -= ran_seconds
+            row.phase, row.phase_since, row.asked_at = Phase.QUEUED.value, now, now
+            row.running_since = row.last_seen_at = row.protection = None
+            row.endpoint_host, row.endpoint_port = "", 0
+            return row
+
     async def warn(self, seen: Environment, due: Callable[[Environment, datetime], Notice | None]) -> bool:
         """Tell the owner about the deadline, once; says whether it was new.
 
@@ -269,6 +310,14 @@ class Recorder:
 
 
 Due = Callable[[Environment, datetime], bool]
+
+
+def _ran_seconds(row: Environment, ending: Ending, now: datetime) -> int:
+    """How much of its time a run used, until it was taken away."""
+    if row.running_since is None:
+        return 0
+    until = min(ending.ended_at or now, now)
+    return max(0, int((until - row.running_since).total_seconds()))
 
 
 def _is_still(row: Environment, seen: Environment) -> bool:

@@ -13,6 +13,7 @@ STOPPED: dict[StopReason, tuple[str, str]] = {
     StopReason.PLATFORM_STOPPED: ("It was stopped together with the platform.", KEPT),
     StopReason.EXITED: ("The application ended by itself.", KEPT),
 }
+RESTARTED = "Its workspace is kept; what it held in memory is lost."
 LOST = (
     "It is not running any more, and it left no word why.",
     "This happens when the machine restarts. Start it again; your workspace is kept.",

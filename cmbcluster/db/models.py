@@ -132,7 +132,8 @@ class Environment(SQLModel, table=True):
 
     Services write what is wanted (``desired``, ``generation``, ``run``, ``extra_seconds``)
     and put a row into *queued*; every other phase is the controller's. ``run`` counts the
-    starts and names everything a runtime makes. ``lock_digest`` or ``image`` is what its
+    starts and names everything a runtime makes; ``restarts`` counts those since the person's
+    own last one that the controller made because a cluster took a run away. ``lock_digest`` or ``image`` is what its
     source was resolved to, whichever the source is.
     """
 
@@ -172,6 +173,7 @@ class Environment(SQLModel, table=True):
     asked_at: datetime = Field(sa_type=UtcDateTime)
     extra_seconds: int = 0
     extensions_used: int = 0
+    restarts: int = 0
     stop_reason: str = Field(default="", max_length=32)
     remove_workspace: bool = False
     operation_id: str = Field(default="", max_length=64)

@@ -80,6 +80,8 @@ class StopReason(StrEnum):
 
 
 LAUNCHING = frozenset({Phase.QUEUED, Phase.SCHEDULING, Phase.PULLING, Phase.STARTING})
+# A cluster took the run away, which was none of its doing: beginning again can help, and does no harm.
+TAKEN_BY_CLUSTER = frozenset({StopReason.EVICTED, StopReason.PREEMPTED, StopReason.NODE_LOST})
 # What counts against "running at once": everything that holds or will hold a process.
 OCCUPYING = LAUNCHING | {Phase.RUNNING, Phase.STOPPING, Phase.UNKNOWN}
 AT_REST = frozenset({Phase.STOPPED, Phase.FAILED})
@@ -89,17 +91,55 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
         {Phase.SCHEDULING, Phase.PULLING, Phase.STARTING, Phase.STOPPING, Phase.STOPPED, Phase.FAILED, Phase.DELETING}
     ),
     Phase.SCHEDULING: frozenset(
-        {Phase.PULLING, Phase.STARTING, Phase.STOPPING, Phase.STOPPED, Phase.FAILED, Phase.DELETING, Phase.UNKNOWN}
+        {
+            Phase.QUEUED,
+            Phase.PULLING,
+            Phase.STARTING,
+            Phase.STOPPING,
+            Phase.STOPPED,
+            Phase.FAILED,
+            Phase.DELETING,
+            Phase.UNKNOWN,
+        }
     ),
     Phase.PULLING: frozenset(
-        {Phase.STARTING, Phase.RUNNING, Phase.STOPPING, Phase.STOPPED, Phase.FAILED, Phase.DELETING, Phase.UNKNOWN}
+        {
+            Phase.QUEUED,
+            Phase.STARTING,
+            Phase.RUNNING,
+            Phase.STOPPING,
+            Phase.STOPPED,
+            Phase.FAILED,
+            Phase.DELETING,
+            Phase.UNKNOWN,
+        }
     ),
     Phase.STARTING: frozenset(
-        {Phase.RUNNING, Phase.PULLING, Phase.STOPPING, Phase.STOPPED, Phase.FAILED, Phase.DELETING, Phase.UNKNOWN}
+        {
+            Phase.QUEUED,
+            Phase.RUNNING,
+            Phase.PULLING,
+            Phase.STOPPING,
+            Phase.STOPPED,
+            Phase.FAILED,
+            Phase.DELETING,
+            Phase.UNKNOWN,
+        }
     ),
-    Phase.RUNNING: frozenset({Phase.STOPPING, Phase.STOPPED, Phase.FAILED, Phase.DELETING, Phase.UNKNOWN}),
+    Phase.RUNNING: frozenset(
+        {Phase.QUEUED, Phase.STOPPING, Phase.STOPPED, Phase.FAILED, Phase.DELETING, Phase.UNKNOWN}
+    ),
     Phase.UNKNOWN: frozenset(
-        {Phase.PULLING, Phase.STARTING, Phase.RUNNING, Phase.STOPPING, Phase.STOPPED, Phase.FAILED, Phase.DELETING}
+        {
+            Phase.QUEUED,
+            Phase.PULLING,
+            Phase.STARTING,
+            Phase.RUNNING,
+            Phase.STOPPING,
+            Phase.STOPPED,
+            Phase.FAILED,
+            Phase.DELETING,
+        }
     ),
     Phase.STOPPING: frozenset({Phase.STOPPED, Phase.FAILED, Phase.QUEUED, Phase.DELETING, Phase.UNKNOWN}),
     Phase.STOPPED: frozenset({Phase.QUEUED, Phase.DELETING}),

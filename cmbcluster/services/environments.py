@@ -206,7 +206,7 @@ class EnvironmentService:
             check_uptime(limits, row.uptime_seconds)
             check_room(limits, *await asked.work.environments.counts(row.owner_id), adds_kept=False)
             row.run += 1
-            row.extra_seconds = row.extensions_used = 0
+            row.extra_seconds = row.extensions_used = row.restarts = 0
             row.phase, row.phase_since, row.asked_at = Phase.QUEUED, asked.now, asked.now
             row.running_since = row.last_seen_at = row.protection = None
             row.reason_code = row.reason_what = row.reason_then = row.reason_log_tail = ""

@@ -39,6 +39,7 @@ EVENTS: dict[str, str] = {
     "running": "began running",
     "stopped": "stopped",
     "failed": "failed",
+    "restarted": "was restarted by the platform",
     "session_copied": "A session ended, because an old copy of its token was used",
     "warned": "was near its end",
 }
@@ -53,6 +54,7 @@ KINDS: dict[str, str] = {
     "stopping": "Stop asked for",
     "stopped": "Stopped",
     "failed": "Failed",
+    "restarted": "Restarted by the platform",
     "cancelled": "Launch cancelled",
     "extended": "Extended",
     "renamed": "Renamed",

@@ -29,6 +29,7 @@ from tests.e2e.test_day import (
 from tests.images.registries import PASSWORD, USERNAME, Served, basic_registry
 from tests.kubernetes import registry
 from tests.kubernetes.cluster import PYTHON, admin_of, make_namespace, remove_namespace, wanted
+from tests.kubernetes.disturbing import undisturbed
 from tests.kubernetes.mirror import mirrored
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.browser, pytest.mark.index, pytest.mark.timeout(900)]
@@ -57,10 +58,11 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[str]:
-    """A namespace of our own that Pod Security restricts."""
-    name = apart(make_namespace())
-    yield name
-    apart(remove_namespace(name))
+    """A namespace of our own that Pod Security restricts, on a cluster that nobody disturbs."""
+    with undisturbed():
+        name = apart(make_namespace())
+        yield name
+        apart(remove_namespace(name))
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,46 +14,18 @@ import pytest
 from cmbcluster.domain.actors import Actor, Tier
 from cmbcluster.domain.lifecycle import Phase
 from cmbcluster.domain.views import EnvironmentView
-from cmbcluster.identity.development import DevelopmentIdentity
 from cmbcluster.runtime.kubernetes.names import uid_of
+from tests.faults.lengths import lasting
 from tests.faults.replicas import activity_of, order, people, seeded
 from tests.kubernetes.cluster import Admin, end_all, until_true
 from tests.kubernetes.proxy import Faults, proxied
-from tests.kubernetes.whole import Whole, through, whole
+from tests.kubernetes.steady import going_on, reads_work
+from tests.kubernetes.whole import through, whole
 
-pytestmark = pytest.mark.kubernetes
-STALE_SECONDS = 20.0
-AWAY_SECONDS = 15.0
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
+STALE_SECONDS = lasting(20, full=60)
+AWAY_SECONDS = lasting(15, full=120)
 RECOVERY_SECONDS = 30.0
-GOES_ON = frozenset({Phase.RUNNING, Phase.UNKNOWN})
-Mine = tuple[Actor, EnvironmentView]
-
-
-@asynccontextmanager
-async def going_on(platform: Whole, admin: Admin, *mine: Mine) -> AsyncIterator[set[Phase]]:
-    """Within, what runs is never called anything else; afterwards it is the same pod of the same run."""
-    before = [(uid_of(await admin.pod(view.slug) or {}), (await platform.ref(view)).generation) for _, view in mine]
-    phases: set[Phase] = set()
-
-    async def sample() -> None:
-        while True:
-            for actor, view in mine:
-                phases.add((await platform.parts.environments.get(actor, view.id)).phase)
-            await asyncio.sleep(0.1)
-
-    sampling = asyncio.create_task(sample())
-    try:
-        yield phases
-    finally:
-        sampling.cancel()
-        await asyncio.wait([sampling])
-    assert sampling.cancelled(), sampling.exception()
-    assert phases <= GOES_ON
-    after = [(uid_of(await admin.pod(view.slug) or {}), (await platform.ref(view)).generation) for _, view in mine]
-    assert after == before
-    for actor, view in mine:
-        told = await activity_of(platform.parts.database, actor, view.id)
-        assert told == ["launched", "running"]
 
 
 async def test_f6_lists_and_watches_of_the_past_stop_and_start_nothing(
@@ -101,20 +71,6 @@ async def test_f6_lists_and_watches_of_the_past_stop_and_start_nothing(
             await until_true(lambda: set(known.known) == running)
             assert await admin.names("pods") == running
         await end_all(platform.runtime, admin, *[await platform.ref(v) for v in (*views, *(v for _, v in steady))])
-
-
-async def reads_work(platform: Whole, actor: Actor, *views: EnvironmentView) -> None:
-    """Lists, single ones and signing in, promptly."""
-    since = time.monotonic()
-    listed = await platform.parts.environments.page(actor)
-    assert {view.id for view in views} <= {row.id for row in listed.rows}
-    for view in views:
-        assert (await platform.parts.environments.get(actor, view.id)).id == view.id
-    assert (await platform.parts.activity.page(actor)).rows
-    identity = DevelopmentIdentity().sign_in("elena")
-    token = await platform.parts.sessions.sign_in(identity, browser="pytest", address="127.0.0.1")
-    assert await platform.parts.sessions.find(token) is not None
-    assert time.monotonic() - since < 10
 
 
 async def test_f7_an_api_server_that_is_not_there_stops_nothing(namespace: str, admin: Admin, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kubernetes.aio.client.configuration import Configuration
 
@@ -42,10 +43,14 @@ CPU_MILLIS = 80
 
 
 class SmallRuntime(KubernetesRuntime):
-    """Asks for little, whatever size people chose."""
+    """Asks for little, whatever size people chose, and for what ``adjust`` says."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.adjust: Callable[[Spec], Spec] = lambda spec: spec
 
     async def start(self, spec: Spec) -> None:
-        await super().start(replace(spec, cpu_millis=CPU_MILLIS, memory_bytes=64 * MIB))
+        await super().start(self.adjust(replace(spec, cpu_millis=CPU_MILLIS, memory_bytes=64 * MIB)))
 
 
 class NoPackages(FakeResolver):
@@ -60,7 +65,7 @@ class Whole:
     """One process of the platform."""
 
     parts: Parts
-    runtime: KubernetesRuntime
+    runtime: SmallRuntime
 
     async def row(self, view: EnvironmentView) -> Environment:
         async with self.parts.database.reading() as work:

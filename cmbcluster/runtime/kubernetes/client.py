@@ -24,10 +24,13 @@ from cmbcluster.errors import RuntimeUnavailable, StartRefused
 Json = dict[str, Any]
 REQUEST_SECONDS = 15.0
 TRIES = 4
+PAGE = "500"
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 GOODBYE_SECONDS = 0.1
 MESSAGE_LENGTH = 1000
+# Of a server whose store was set back: what we know of is still to come there.
+TOO_LARGE = "Too large resource version"
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -43,7 +46,7 @@ class ApiRefused(Exception):
 
 
 class ResourceGone(Exception):
-    """What was watched is too old for the server; everything has to be listed again."""
+    """What was watched is too old for the server, or too new; everything has to be listed again."""
 
 
 class ApiBusy(Exception):
@@ -81,6 +84,22 @@ class Cluster:
             if refused.status == 404:
                 return None
             raise
+
+    async def pages(self, path: str, **query: str) -> list[Json]:
+        """A whole list, read in pages; RuntimeUnavailable when its first pages grew too old meanwhile."""
+        found: list[Json] = []
+        following: dict[str, str] = {}
+        while True:
+            try:
+                page = await self.get(path, **query, limit=PAGE, **following)
+            except ResourceGone as gone:
+                raise RuntimeUnavailable(f"The list grew too old while it was read: {gone}") from gone
+            if page is None:
+                return found
+            found += page.get("items") or ()
+            if not page["metadata"].get("continue"):
+                return found
+            following = {"continue": page["metadata"]["continue"]}
 
     async def create(self, path: str, body: Json) -> Json | None:
         """Make an object; None when one of that name is there, which the caller has to read."""
@@ -231,7 +250,7 @@ async def _check(response: aiohttp.ClientResponse) -> None:
         reason, message = str(said.get("reason", "")), str(said.get("message", ""))
     except (ValueError, AttributeError):
         reason, message = "", text
-    if response.status == 410:
+    if response.status == 410 or (response.status == 504 and TOO_LARGE in message):
         raise ResourceGone(message[:MESSAGE_LENGTH])
     if response.status in _BUSY:
         raise ApiBusy(f"{response.status} {message[:200]}", _retry_after(response.headers.get("Retry-After", "")))

@@ -71,6 +71,11 @@ def of_disruption(pod: Pod) -> Ending | None:
     return Ending(reason, what, then, ended_at=status.moment(found.get("lastTransitionTime")) or datetime.now(UTC))
 
 
+def of_taking(pod: Pod) -> Ending | None:
+    """Why the cluster is taking away a pod that ran, while the pod still says so: soon nobody else knows."""
+    return of_disruption(pod) if status.is_going(pod) and status.was_ready(pod) else None
+
+
 def of_deletion(pod: Pod) -> Ending:
     """The ending of a pod that ran and is gone, and not by us."""
     return of_disruption(pod) or Ending(StopReason.TAKEN_AWAY, *TAKEN_AWAY, ended_at=datetime.now(UTC))

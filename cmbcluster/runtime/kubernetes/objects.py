@@ -12,7 +12,6 @@ from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.port import Ending, Ref, Spec
 
-PAGE = "500"
 UNWANTED = frozenset({400, 403, 422})
 
 
@@ -73,18 +72,7 @@ class Objects:
         return {each["metadata"]["name"]: names.uid_of(each) for each in found}
 
     async def _list(self, kind: str, selector: str) -> list[Json]:
-        found: list[Json] = []
-        following = ""
-        while True:
-            query = {"labelSelector": selector, "limit": PAGE}
-            query |= {"continue": following} if following else {}
-            page = await self._cluster.get(f"{self._base}/{kind}", **query)
-            if page is None:
-                return found
-            found += page.get("items") or ()
-            following = page["metadata"].get("continue", "")
-            if not following:
-                return found
+        return await self._cluster.pages(f"{self._base}/{kind}", labelSelector=selector)
 
     async def make_claim(self, spec: Spec) -> Json:
         """The workspace, made when it is not there yet. Raises ApiRefused, and NotOurs for somebody else's."""
@@ -134,6 +122,12 @@ class Objects:
     async def remember(self, ref: Ref, ending: Ending) -> None:
         """Write down how a run ended, where it outlives the pod."""
         await self._change(self._claim_path(ref.slug), memory.note(ref.generation, ending))
+
+    async def remember_first(self, ref: Ref, ending: Ending) -> None:
+        """Write it down unless something is: who was asked to stop a run has the better word."""
+        claim = await self.claim(ref)
+        if claim is not None and ref.generation not in memory.endings(claim):
+            await self.remember(ref, ending)
 
     async def forget(self, ref: Ref, claim: Json) -> None:
         """Let the workspace be as if nothing had ever run in it."""

@@ -248,6 +248,9 @@ class KubernetesRuntime:
         if sight is Sight.EXITED:
             ending = endings.of_pod(pod, await self._tail(pod))
             return seeing.observation_of(pod, ref, pull=pull, ending=ending)
+        if sight is Sight.STOPPING and ref not in self._taken and (taken := endings.of_taking(pod)) is not None:
+            await self._objects.remember_first(ref, taken)
+            self._note(ref, taken)
         verdict = self._verdict(pod) if sight is Sight.BUILDING else None
         if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):
             _log.warning("a launch was given up", extra={"environment": ref.slug, "said": verdict.said})

@@ -11,15 +11,18 @@ import asyncio
 import json
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cmbcluster.errors import RuntimeUnavailable
-from cmbcluster.runtime.kubernetes.client import ApiBusy, ApiRefused, Cluster, Json, ResourceGone
+from cmbcluster.runtime.kubernetes.client import TOO_LARGE, ApiBusy, ApiRefused, Cluster, Json, ResourceGone
 from cmbcluster.runtime.kubernetes.names import uid_of
 
 PAGE = "500"
+# Of the time a watch was asked for: who was heard nothing from so long is not believed any more.
+WHOLE_SHARE = 0.9
 _log = logging.getLogger(__name__)
 
 
@@ -76,8 +79,13 @@ class Watcher:
             try:
                 if not self._version:
                     await self._list()
+                began = time.monotonic()
                 await self._watch()
                 pause_seconds = self._rhythm.first_pause_seconds
+                if self._heard == heard and time.monotonic() - began >= self._rhythm.server_seconds * WHOLE_SHARE:
+                    # Not even a bookmark: the server may have been set back to before our version, and would say
+                    # nothing until its own have caught up with it.
+                    self._version = ""
             except (ResourceGone, ApiBusy, ApiRefused, RuntimeUnavailable) as wrong:
                 _log.info("a watch broke off", extra={"path": self._path, "error": str(wrong)})
                 if isinstance(wrong, ResourceGone | ApiRefused):
@@ -164,6 +172,7 @@ def _version(item: Json) -> str:
 
 def _meaning(status: Json) -> Exception:
     """What an ERROR within a stream that began well says."""
-    if status.get("code") == 410:
-        return ResourceGone(str(status.get("message", "")))
-    return ApiBusy(f"{status.get('code')} {status.get('message', '')}")
+    message = str(status.get("message", ""))
+    if status.get("code") == 410 or TOO_LARGE in message:
+        return ResourceGone(message)
+    return ApiBusy(f"{status.get('code')} {message}")

@@ -9,7 +9,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from cmbcluster.errors import RuntimeUnavailable
 from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster
-from tests.runtime.kubernetes.api import pod, refuses, says, served
+from tests.runtime.kubernetes.api import listed, pod, refuses, says, served
 
 
 async def test_what_is_not_there_is_none_and_a_taken_name_is_told() -> None:
@@ -66,3 +66,13 @@ async def test_an_answer_that_is_no_json_is_unavailable() -> None:
     async with served(says("words")) as (cluster, _):
         with pytest.raises(RuntimeUnavailable):
             await cluster.get("/pods/a")
+
+
+async def test_a_list_in_pages_whose_past_was_forgotten_is_unavailable_for_now() -> None:
+    first = says(listed("5", pod("a", "1"), following="more"))
+    async with served(first, says(listed("5", pod("b", "2")))) as (cluster, script):
+        assert [each["metadata"]["name"] for each in await cluster.pages("/pods", labelSelector="a=b")] == ["a", "b"]
+        assert [query.get("continue") for _, _, query, _ in script.asked] == [None, "more"]
+    async with served(first, refuses(410, "Expired")) as (cluster, _):
+        with pytest.raises(RuntimeUnavailable):
+            await cluster.pages("/pods")

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from cmbcluster.runtime.kubernetes.client import Cluster
 from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.kubernetes.watching import Rhythm, Watcher
@@ -13,6 +15,8 @@ from tests.runtime.kubernetes.api import Answer, Script, listed, pod, refuses, s
 
 QUICK = Rhythm(server_seconds=5, silence_seconds=0.2, first_pause_seconds=0.01, longest_pause_seconds=0.05)
 ENDLESS = tells(silent_for_seconds=30)
+TOO_LARGE = "Too large resource version: 500, current: 3"
+AHEAD = {"type": "ERROR", "object": {"kind": "Status", "code": 504, "reason": "Timeout", "message": TOO_LARGE}}
 GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
 
 
@@ -95,6 +99,20 @@ async def test_silence_ends_a_stream_and_what_happened_meanwhile_is_told() -> No
     ):  # fmt: skip
         await until(seen, "+a", "-a")
         assert script.asked[2][2]["resourceVersion"] == "5"
+
+
+@pytest.mark.parametrize("answer", [refuses(504, "Timeout", TOO_LARGE), tells(AHEAD)])
+async def test_a_version_that_the_server_has_not_come_to_leads_to_a_new_list(answer: Answer) -> None:
+    again = says(listed("3", pod("b", "2")))
+    async with watched(says(listed("500", pod("a", "400"))), answer, again, ENDLESS) as (seen, _, _w):
+        await until(seen, "+a", "-a", "+b")
+
+
+async def test_a_watch_that_says_nothing_for_its_whole_time_is_not_believed() -> None:
+    brief = Rhythm(server_seconds=1, silence_seconds=5, first_pause_seconds=0.01, longest_pause_seconds=0.05)
+    silent, again = tells(silent_for_seconds=1), says(listed("3", pod("b", "2")))
+    async with watched(says(listed("500", pod("a", "400"))), silent, again, ENDLESS, rhythm=brief) as (seen, _, _w):
+        await until(seen, "+a", "-a", "+b")
 
 
 async def test_it_never_gives_up_and_waits_as_long_as_it_is_told() -> None:
