@@ -45,9 +45,11 @@ class Edge:
             settings.public_url,
             behind_proxies=settings.trusted_proxy_hops > 0,
             grace_seconds=settings.drain_seconds,
+            linger_seconds=settings.linger_seconds,
         )
         self._caddy = Caddy(rooms)
-        opened.push_async_callback(self._caddy.stop, settings.drain_seconds + STOP_SECONDS)
+        longest_seconds = settings.linger_seconds + settings.drain_seconds + STOP_SECONDS
+        opened.push_async_callback(self._caddy.stop, longest_seconds)
         await self._caddy.start(plan)
 
     def why_not_work(self) -> str:
