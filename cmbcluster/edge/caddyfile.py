@@ -66,6 +66,10 @@ _ONCE = """		@once not {
 			method GET HEAD OPTIONS
 		}
 """
+_AWAY = """header Content-Type "text/plain; charset=utf-8"
+		header Cache-Control no-store
+		header Retry-After 5
+		respond "CMBCluster is starting or stopping. Reload this page in a few seconds." 503"""
 DIAL_SECONDS = 3
 GATE_SECONDS = 10
 # The page that says so must not keep people waiting for a gate that is away altogether.
@@ -235,10 +239,7 @@ http://{plan.host}:{plan.port} {{
 		}}
 	}}
 	handle_errors 502 503 504 {{
-		header Content-Type "text/plain; charset=utf-8"
-		header Cache-Control no-store
-		header Retry-After 5
-		respond "CMBCluster is starting or stopping. Reload this page in a few seconds." 503
+		{_AWAY}
 	}}
 }}
 """
@@ -298,17 +299,24 @@ def _ask_gate(place: Place) -> str:
 
 
 def _nothing_answered(gate: str) -> str:
-    # Whatever a gate in trouble says here, it is told as trouble.
+    # A gate that has just answered says it as a page; whatever it says, it is told as trouble.
+    # One that did not is not asked again.
     return f"""	handle_errors 502 503 504 {{
-		rewrite * /unreachable
-		reverse_proxy {gate} {{
-			header_up -Connection
-			header_up -Upgrade
-			method GET
-			{_gate_transport(PAGE_SECONDS)}
-			handle_response {{
-				copy_response 503
+		@answered vars gate answered
+		handle @answered {{
+			rewrite * /unreachable
+			reverse_proxy {gate} {{
+				header_up -Connection
+				header_up -Upgrade
+				method GET
+				{_gate_transport(PAGE_SECONDS)}
+				handle_response {{
+					copy_response 503
+				}}
 			}}
+		}}
+		handle {{
+			{_AWAY}
 		}}
 	}}"""
 
@@ -336,6 +344,7 @@ http://*.{plan.host}:{plan.port} {{
 			}}
 		}}
 {_ask_gate(plan.gate)}
+		vars gate answered
 {_to_application()}
 	}}
 {_nothing_answered(gate)}

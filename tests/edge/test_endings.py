@@ -63,6 +63,7 @@ class Front:
     """A Caddy whose web and whose environments are the same server."""
 
     caddy: Caddy
+    gate: GateServer
     port: int
     behind: Leaving
     client: httpx.AsyncClient
@@ -89,7 +90,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
         web = TcpPlace("127.0.0.1", port)
         plan = EdgePlan("localhost", settings.port, ("127.0.0.1",), web, place, None, linger_seconds=LINGER_SECONDS)
         await caddy.start(plan)
-        yield Front(caddy, settings.port, behind, client)
+        yield Front(caddy, gate, settings.port, behind, client)
         await caddy.stop(LINGER_SECONDS + 5)
     await gate.stop()
     close_rooms(rooms)
@@ -120,3 +121,13 @@ async def test_an_edge_that_is_told_to_end_answers_and_lets_go_of_its_connection
     await ending
     with pytest.raises(httpx.ConnectError):
         await front.ask("GET", HOSTS[0])
+
+
+async def test_a_gate_that_is_away_is_said_in_words(front: Front) -> None:
+    host = HOSTS[1]
+    await front.gate.stop()
+    answer = await front.ask("GET", host)
+    assert (answer.status_code, answer.headers.get("retry-after")) == (503, "5")
+    assert "CMBCluster is starting or stopping" in answer.text
+    await front.gate.start()
+    assert (await front.ask("GET", host)).status_code == 200
