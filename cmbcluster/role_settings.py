@@ -52,6 +52,13 @@ class RoleSettings(BaseSettings):
     )
     web_upstream: Address = Field("127.0.0.1:8201", description="Where the role edge finds the role web.")
     gate_upstream: Address = Field("127.0.0.1:8202", description="Where the role edge finds the role gate.")
+    linger_seconds: int = Field(
+        0,
+        ge=0,
+        le=300,
+        description="How long a role that is told to end still takes requests, until whoever leads them to it has "
+        "noticed that it is ready no more.",
+    )
     drain_seconds: int = Field(
         20, ge=0, le=3600, description="How long a role that is told to end lets what is under way finish."
     )

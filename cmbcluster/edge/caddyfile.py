@@ -58,6 +58,18 @@ _ENCODE = """		encode {
 			}
 		}
 """
+# What must not be sent twice gets a connection of its own. One that was kept may be closed by the
+# other side at that very moment, and then nobody knows whether it came through. All else that is
+# lost in this way is sent again. Nor does an upgrade's connection ever carry anything else.
+_ONCE = """		@once not {
+			header !X-Env-Ticket
+			method GET HEAD OPTIONS
+		}
+"""
+_AWAY = """header Content-Type "text/plain; charset=utf-8"
+		header Cache-Control no-store
+		header Retry-After 5
+		respond "CMBCluster is starting or stopping. Reload this page in a few seconds." 503"""
 DIAL_SECONDS = 3
 GATE_SECONDS = 10
 # The page that says so must not keep people waiting for a gate that is away altogether.
@@ -86,6 +98,7 @@ class EdgePlan:
     address: str = ""
     behind_proxies: bool = False
     grace_seconds: int = GRACE_SECONDS
+    linger_seconds: int = 0
 
     @property
     def public_url(self) -> str:
@@ -116,11 +129,12 @@ def _retry(place: Place) -> str:
 
 
 def _options(plan: EdgePlan) -> str:
+    linger = f"\n\tshutdown_delay {plan.linger_seconds}s" if plan.linger_seconds else ""
     return f"""{{
 	admin off
 	auto_https off
 	persist_config off
-	grace_period {plan.grace_seconds}s
+	grace_period {plan.grace_seconds}s{linger}
 	log {{
 		output stderr
 		format json
@@ -152,13 +166,20 @@ def _keep_chain(plan: EdgePlan) -> str:
 
 
 def _last_of_its_connection() -> str:
-    """A request whose end could be read in two ways is the last one that its connection carries.
+    """Which requests are the last ones that their connection carries.
 
-    By the time we see a request with a Transfer-Encoding, a Content-Length beside it is gone,
-    and in HTTP/1.0 it is the Transfer-Encoding that is gone; so they cannot be told and refused.
+    Those that come while we are ending, since the next one belongs to another edge. And those
+    whose end could be read in two ways: by the time we see a request with a Transfer-Encoding, a
+    Content-Length beside it is gone, and in HTTP/1.0 it is the Transfer-Encoding that is gone;
+    so they cannot be told and refused.
     What follows such a request is therefore never read. No browser sends either kind.
     """
-    return """		@chunked header Transfer-Encoding *
+    return """		@ending {
+			vars {http.shutting_down} true
+			not header Upgrade *
+		}
+		header @ending >Connection close
+		@chunked header Transfer-Encoding *
 		header @chunked >Connection close
 		@old protocol http/1.0
 		header @old >Connection close
@@ -204,7 +225,13 @@ http://{plan.host}:{plan.port} {{
 	bind {" ".join(plan.binds)}
 	route {{
 {_last_of_its_connection()}{_keep_chain(plan)}{_strip_forged()}{_font(plan)}{assets}
-{_ENCODE}		reverse_proxy {_dial(plan.web)} {{{_retry(plan.web)}
+{_ENCODE}{_ONCE}		reverse_proxy @once {_dial(plan.web)} {{{_retry(plan.web)}
+			transport http {{
+				dial_timeout {DIAL_SECONDS}s
+				keepalive off
+			}}
+		}}
+		reverse_proxy {_dial(plan.web)} {{{_retry(plan.web)}
 			transport http {{
 				dial_timeout {DIAL_SECONDS}s
 				keepalive 60s
@@ -212,10 +239,7 @@ http://{plan.host}:{plan.port} {{
 		}}
 	}}
 	handle_errors 502 503 504 {{
-		header Content-Type "text/plain; charset=utf-8"
-		header Cache-Control no-store
-		header Retry-After 5
-		respond "CMBCluster is starting or stopping. Reload this page in a few seconds." 503
+		{_AWAY}
 	}}
 }}
 """
@@ -232,8 +256,7 @@ def _to_application() -> str:
 			-Clear-Site-Data
 			-Trailer
 		}}
-		@upgrade header X-Env-Ticket *
-		reverse_proxy @upgrade {{http.request.header.X-Env-Upstream}} {{
+{_ONCE}		reverse_proxy @once {{http.request.header.X-Env-Upstream}} {{
 			header_up -X-Env-Upstream
 			header_up -Authorization
 			transport http {{
@@ -276,17 +299,24 @@ def _ask_gate(place: Place) -> str:
 
 
 def _nothing_answered(gate: str) -> str:
-    # Whatever a gate in trouble says here, it is told as trouble.
+    # A gate that has just answered says it as a page; whatever it says, it is told as trouble.
+    # One that did not is not asked again.
     return f"""	handle_errors 502 503 504 {{
-		rewrite * /unreachable
-		reverse_proxy {gate} {{
-			header_up -Connection
-			header_up -Upgrade
-			method GET
-			{_gate_transport(PAGE_SECONDS)}
-			handle_response {{
-				copy_response 503
+		@answered vars gate answered
+		handle @answered {{
+			rewrite * /unreachable
+			reverse_proxy {gate} {{
+				header_up -Connection
+				header_up -Upgrade
+				method GET
+				{_gate_transport(PAGE_SECONDS)}
+				handle_response {{
+					copy_response 503
+				}}
 			}}
+		}}
+		handle {{
+			{_AWAY}
 		}}
 	}}"""
 
@@ -314,6 +344,7 @@ http://*.{plan.host}:{plan.port} {{
 			}}
 		}}
 {_ask_gate(plan.gate)}
+		vars gate answered
 {_to_application()}
 	}}
 {_nothing_answered(gate)}

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from cmbcluster.crypto.keyring import Keyring
+from cmbcluster.edge.caddy import STOP_SECONDS
 from cmbcluster.settings import PREFIX, Settings
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "cmbcluster"
@@ -96,13 +97,17 @@ def test_every_pod_is_restricted() -> None:
 
 
 def test_every_role_says_how_it_is_and_ends_in_order() -> None:
-    for deployment in kinds(objects(GIVEN), "Deployment"):
+    found = objects(GIVEN)
+    told = next(each["data"] for each in kinds(found, "ConfigMap") if "CMB_DRAIN_SECONDS" in each["data"])
+    longest_seconds = int(told["CMB_LINGER_SECONDS"]) + int(told["CMB_DRAIN_SECONDS"])
+    # Until a pod's removal from its Service is known everywhere.
+    assert int(told["CMB_LINGER_SECONDS"]) >= 5
+    for deployment in kinds(found, "Deployment"):
         pod = deployment["spec"]["template"]["spec"]
         container = pod["containers"][0]
         assert container["readinessProbe"]["httpGet"] == {"path": "/health/ready", "port": "health"}
         assert container["livenessProbe"]["httpGet"] == {"path": "/health/live", "port": "health"}
-        pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        assert pod["terminationGracePeriodSeconds"] > pause + 20
+        assert pod["terminationGracePeriodSeconds"] > longest_seconds + STOP_SECONDS
         assert deployment["spec"]["replicas"] == 2
 
 

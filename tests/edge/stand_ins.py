@@ -123,6 +123,8 @@ async def echo_server() -> AsyncIterator[int]:
             return connection.respond(403, "no")
         body = json.dumps({"path": request.path, "headers": list(request.headers.raw_items())}).encode()
         headers = Headers([("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        # This server ends each connection after its answer; unsaid, the next request would be sent into the end.
+        headers["Connection"] = "close"
         for cookie in (
             "plain=1; Path=/",
             "wide=2; Domain=localhost; Path=/",

@@ -63,7 +63,7 @@ async def test_an_answer_of_an_application_never_answers_anybody_else(edge: Edge
 
 def test_the_edge_uses_no_connection_to_the_relay_twice(tmp_path: Path) -> None:
     text = caddyfile(EdgePlan("localhost", 8200, ("127.0.0.1",), tmp_path / "web", tmp_path / "gate", None))
-    assert "keepalive off" in text.partition("reverse_proxy @upgrade")[2].partition("reverse_proxy")[0]
+    assert "keepalive off" in text.partition("reverse_proxy @once {http.request")[2].partition("reverse_proxy")[0]
 
 
 @pytest.mark.parametrize("status", [b"101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket", b"200 OK"])

@@ -138,7 +138,7 @@ def _values(addresses: Addresses) -> Json:
         },
         "environments": {"workspaceImage": wanted("CMB_TEST_WORKSPACE_IMAGE"), "alsoReach": [to_index]},
         **{role: {"replicas": 2, "resources": RESOURCES} for role in ROLES},
-        "preStopSeconds": 2,
+        "lingerSeconds": 2,
         "drainSeconds": 5,
     }
 

@@ -76,11 +76,15 @@ class Pairs:
             self.pairs.append(Pair(started[0], started[1], started[2], port, web))
         await asyncio.gather(*(each.until_ready() for each in self.roles.started[1:]))
 
+    def port_of(self, which: int) -> int:
+        """Where browsers reach that pair."""
+        return self.pairs[which].port
+
     @asynccontextmanager
     async def browser(self, which: int, person: str = "") -> AsyncIterator[httpx.AsyncClient]:
         """A browser at one of the pairs; signed in when somebody is named."""
         headers = {"Origin": self.roles.url, "Host": f"localhost:{self.roles.port}"}
-        base = f"http://localhost:{self.pairs[which].port}"
+        base = f"http://localhost:{self.port_of(which)}"
         async with httpx.AsyncClient(base_url=base, headers=headers, timeout=20) as client:
             if person:
                 answer = await client.post("/auth/development", data={"person": person})
@@ -124,7 +128,7 @@ class Pairs:
         """An environment's socket, through the gate of that pair."""
         host = self.host(slug)
         socket = await connect(
-            f"ws://{host}/ws", host="127.0.0.1", port=self.pairs[which].port, origin=Origin(f"http://{host}"),
+            f"ws://{host}/ws", host="127.0.0.1", port=self.port_of(which), origin=Origin(f"http://{host}"),
             additional_headers={"Cookie": cookie},
         )  # fmt: skip
         # The application first says which headers it got.
@@ -134,7 +138,7 @@ class Pairs:
     @contextmanager
     def tab(self, which: int, cookie: str, token: str) -> Iterator[Hostile]:
         """A page's socket, at the web of that pair. Blocking, as its client is."""
-        made = Hostile(f"http://localhost:{self.pairs[which].port}", token)
+        made = Hostile(f"http://localhost:{self.port_of(which)}", token)
         made.open(cookie, origin=self.roles.url, host=f"localhost:{self.roles.port}")
         try:
             yield made

@@ -8,17 +8,20 @@ endpoint is the application that the test itself started.
 from __future__ import annotations
 
 import os
+import pickle
 import sys
+from pathlib import Path
 from unittest.mock import patch
 
 import cmbcluster.wiring as wiring
 from cmbcluster.cli import main
-from cmbcluster.runtime.port import Spec
+from cmbcluster.runtime.port import Observation, Ref, Spec
 from cmbcluster.settings import Settings
 from tests.fakes.resolver import FakeResolver
 from tests.fakes.runtime import FakeRuntime
 
 APPLICATION_PORT = "TEST_APPLICATION_PORT"
+KEPT_RUNS = "TEST_KEPT_RUNS"
 
 
 class OneApplication(FakeRuntime):
@@ -30,8 +33,53 @@ class OneApplication(FakeRuntime):
         await super().start(spec)
 
 
+class KeptRuns(OneApplication):
+    """Runs outlive the process that started them, as in a cluster; the file ``started`` has a line for each start."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._file = folder / "runs"
+        self._started = folder / "started"
+
+    async def open(self) -> None:
+        self._read()
+
+    async def start(self, spec: Spec) -> None:
+        self._read()
+        before = len(self.starts)
+        await super().start(spec)
+        if len(self.starts) > before:
+            with self._started.open("a") as started:
+                started.write(f"{spec.ref.environment_id}\n")
+        self._write()
+
+    async def stop(self, ref: Ref) -> None:
+        self._read()
+        await super().stop(ref)
+        self._write()
+
+    async def remove(self, ref: Ref, *, workspace: bool) -> None:
+        self._read()
+        await super().remove(ref, workspace=workspace)
+        self._write()
+
+    async def look(self, ref: Ref) -> Observation:
+        self._read()
+        return await super().look(ref)
+
+    def _read(self) -> None:
+        if self._file.exists():
+            self._runs = pickle.loads(self._file.read_bytes())  # noqa: S301 - the test's own file
+
+    def _write(self) -> None:
+        whole = self._file.with_name(f"runs-{os.getpid()}")
+        whole.write_bytes(pickle.dumps(self._runs))
+        whole.replace(self._file)
+
+
 async def _open_runtime(_settings: Settings, *, follow: bool) -> OneApplication:
-    return OneApplication()
+    kept = os.environ.get(KEPT_RUNS)
+    return KeptRuns(Path(kept)) if kept else OneApplication()
 
 
 def _open_resolver(_settings: Settings) -> FakeResolver:

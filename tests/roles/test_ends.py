@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.domain.actors import SYSTEM, Role
 from cmbcluster.domain.gate import SESSION_COOKIE
 from tests.roles.conftest import Roles
 from tests.roles.pairs import HERE, THERE, Office, Pairs
@@ -88,6 +88,8 @@ async def test_f22_what_is_taken_away_here_is_over_there(pairs: Pairs, office: O
         # Her other browser, where she does not sign out.
         is_no_guest_any_more(pairs, office, "ravi", "ada"),
     )
+    # Somebody else has to be one, and is signed out by becoming it.
+    await is_no_admin_any_more(pairs, office, "ravi", "elena")
 
 
 async def leaves(pairs: Pairs, office: Office, who: str, act: str) -> None:
@@ -138,3 +140,43 @@ async def is_no_guest_any_more(pairs: Pairs, office: Office, owners: str, guests
 
 async def _open(client: httpx.AsyncClient, slug: str) -> httpx.Response:
     return await client.get(f"/open/{slug}")
+
+
+async def is_no_admin_any_more(pairs: Pairs, office: Office, who: str, successor: str) -> None:
+    """What only admins may: today that is a token with their scope, and being told as one."""
+    async with pairs.browser(HERE, who) as ravi, pairs.browser(THERE) as there, pairs.browser(THERE, who) as again:
+        token = await admins_token(ravi)
+        assert token.status_code == 201, token.text
+        headers = {"Authorization": f"Bearer {token.json()['token']}"}
+        there.cookies = again.cookies
+        assert (await admins_token(there)).status_code == 201
+        assert await role_of(there, headers) == ("admin", ["read", "admin"])
+        with pairs.tab(THERE, again.cookies[SESSION_COOKIE], str(uuid4())) as tab:
+            assert IN in await asyncio.to_thread(hydrated, tab)
+            await office.accounts.enable(SYSTEM, await person(office, successor))
+            await office.accounts.set_role(SYSTEM, await person(office, successor), Role.ADMIN)
+            await office.accounts.set_role(SYSTEM, await person(office, who), Role.USER)
+            refused = await asyncio.to_thread(refused_after, tab)
+        print(f"is no admin any more: events refused after {refused:.1f} s")
+        # Nobody tells the replicas; what they remember is over within seconds.
+        async with asyncio.timeout(REFUSED_SECONDS):
+            for client in (ravi, there):
+                while (answer := await admins_token(client)).status_code != 401:
+                    assert answer.status_code == 201, answer.text
+            while await role_of(there, headers) != ("user", ["read"]):
+                await asyncio.sleep(0.1)
+    async with pairs.browser(THERE, who) as ravi:
+        assert (await admins_token(ravi)).status_code == 422
+
+
+async def person(office: Office, who: str) -> UUID:
+    return (await office.accounts.person_with(SYSTEM, f"{who}@example.org")).id
+
+
+async def admins_token(client: httpx.AsyncClient) -> httpx.Response:
+    return await client.post("/api/tokens", json={"name": "a", "scopes": ["read", "admin"], "days": 7})
+
+
+async def role_of(client: httpx.AsyncClient, headers: dict[str, str]) -> tuple[str, list[str]]:
+    said = (await client.get("/api/v1/me", headers=headers | {"Cookie": ""})).json()
+    return said["role"], said["scopes"]

@@ -17,7 +17,7 @@ import redis
 from cmbcluster.domain.gate import SESSION_COOKIE
 from tests.roles.conftest import Roles
 from tests.roles.pairs import HERE, THERE, Pairs
-from tests.security.hostile import HYDRATE
+from tests.security.hostile import HYDRATE, Hostile
 from tests.servers.redis import RedisServer, redis_server  # noqa: F401 - a fixture
 
 LIMIT = 60
@@ -68,8 +68,14 @@ async def worker(pairs: Pairs, name: str) -> AsyncIterator[Worker]:
 def page(pairs: Pairs, which: int, cookie: str) -> str:
     """What a tab that is opened now says of its person."""
     with pairs.tab(which, cookie, str(uuid4())) as tab:
-        tab.send(HYDRATE, path="/environments")
-        return tab.listen(quiet_seconds=1.0)
+        return said_in(tab)
+
+
+def said_in(tab: Hostile) -> str:
+    """What a tab says of its person when it is loaded now."""
+    tab.forget()
+    tab.send(HYDRATE, path="/environments")
+    return tab.listen(quiet_seconds=1.0)
 
 
 async def pages_are_theirs(pairs: Pairs, *workers: Worker) -> None:
@@ -133,10 +139,14 @@ async def test_f12_redis_emptied_restarted_and_stopped_while_people_work(
         working = [asyncio.create_task(each.work()) for each in (ada, elena)]
         stack.push_async_callback(end, *working)
         await pages_are_theirs(pairs, ada, elena)
+        tab = stack.enter_context(pairs.tab(THERE, ada.browsers[THERE].cookies[SESSION_COOKIE], str(uuid4())))
+        assert IN in await asyncio.to_thread(said_in, tab)
 
         with redis.Redis(port=redis_server.port) as asking:
             assert asking.dbsize()
             asking.flushall()
+        # Tabs whose states are gone go on with new ones, and those that are opened now begin as ever.
+        assert IN in await asyncio.to_thread(said_in, tab)
         await pages_are_theirs(pairs, ada, elena)
         await nobody_gains(pairs, ended, ada, elena)
 

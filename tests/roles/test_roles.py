@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import asyncpg
 import httpx
@@ -15,7 +16,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
-from tests.roles.conftest import DRAIN_SECONDS, Roles
+from cmbcluster.commands.roles.edge import reached
+from cmbcluster.edge.places import TcpPlace
+from tests.edge.stand_ins import free_port
+from tests.roles.conftest import DRAIN_SECONDS, READY_SECONDS, Roles
 
 ENDS_SECONDS = 60.0
 ORDER = {"application": "cmb-explorer", "name": "planck"}
@@ -139,6 +143,33 @@ async def test_a_told_role_is_unready_at_once_finishes_and_ends_well(platform: R
     assert await asyncio.to_thread(gate.process.wait, DRAIN_SECONDS + 5) == 0
     for each in reversed(platform.started[1:]):
         assert await asyncio.to_thread(each.end) == 0, each.log.read_text()
+
+
+async def test_an_edge_is_ready_once_it_reaches_web_and_gate(roles: Roles, pages: None) -> None:
+    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    web, gate = free_port(), free_port()
+    edge = roles.start("edge", CMB_WEB_UPSTREAM=f"127.0.0.1:{web}", CMB_GATE_UPSTREAM=f"127.0.0.1:{gate}")
+    async with await asyncio.start_server(take, "127.0.0.1", web):
+        # It listens, and says so to whoever asks it all the same.
+        async with httpx.AsyncClient(base_url=roles.url, timeout=20) as client:
+            await until_answered(client)
+        assert edge.health("ready") == (503, "It is starting.")
+        assert not await reached((TcpPlace("127.0.0.1", web), TcpPlace("127.0.0.1", gate)), 0.3)
+        async with await asyncio.start_server(take, "127.0.0.1", gate):
+            await edge.until_ready()
+    # One that was ready stays so: what is away later is told in words.
+    assert edge.health("ready")[0] == 200
+
+
+async def until_answered(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            with suppress(httpx.HTTPError):
+                await client.get("/")
+                return
+            await asyncio.sleep(0.1)
 
 
 async def test_a_role_waits_for_its_schema_and_says_so(roles: Roles, database: str) -> None:

@@ -7,6 +7,7 @@ of the bus makes answers younger, and a lost one delays the end of a connection 
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 from cmbcluster.commands.roles.keys import check_signing_keys
@@ -54,6 +55,7 @@ class Gate:
         opened.push_async_callback(relay.drain, settings.drain_seconds)
         opened.push_async_callback(gate.stop)
         await gate.start()
+        opened.push_async_callback(asyncio.sleep, settings.linger_seconds)
 
     def why_not_work(self) -> str:
         """Nothing of its own can be wrong."""

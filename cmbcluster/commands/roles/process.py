@@ -1,7 +1,8 @@
 """One role as a process: it says how it is, waits for its schema, works, and ends without losing anything.
 
-The first signal ends it in order: it is ready no more, takes nothing new, lets what is under
-way finish within its grace, and closes. The second ends it at once.
+The first signal ends it in order: it is ready no more, works on until nobody leads requests to
+it, then takes nothing new, lets what is under way finish within its grace, and closes. The
+second ends it at once.
 """
 
 from __future__ import annotations

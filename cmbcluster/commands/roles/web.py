@@ -5,6 +5,7 @@ Any replica serves any browser: sessions and everything shown are in the databas
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 from cmbcluster.commands.roles.keys import check_signing_keys
@@ -47,6 +48,7 @@ class Web:
         )
         opened.push_async_callback(server.stop)
         await server.start()
+        opened.push_async_callback(asyncio.sleep, settings.linger_seconds)
 
     def why_not_work(self) -> str:
         """Nothing of its own can be wrong."""

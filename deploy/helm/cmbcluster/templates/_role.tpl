@@ -33,7 +33,7 @@ spec:
       serviceAccountName: {{ include "cmbcluster.name" $root }}-{{ .role }}
       automountServiceAccountToken: {{ .account }}
       enableServiceLinks: false
-      terminationGracePeriodSeconds: {{ add $root.Values.preStopSeconds $root.Values.drainSeconds 15 }}
+      terminationGracePeriodSeconds: {{ add $root.Values.lingerSeconds $root.Values.drainSeconds 15 }}
       securityContext:
         {{- include "cmbcluster.podSecurity" $root | nindent 8 }}
       {{- with $root.Values.imagePullSecrets }}
@@ -105,8 +105,6 @@ spec:
             periodSeconds: 5
             timeoutSeconds: 7
             failureThreshold: 2
-          lifecycle:
-            preStop: {sleep: {seconds: {{ $root.Values.preStopSeconds }}}}
           resources:
             {{- toYaml $values.resources | nindent 12 }}
           securityContext:
@@ -200,6 +198,7 @@ CMB_RELAY_BIND: 0.0.0.0:8203
 CMB_HEALTH_BIND: 0.0.0.0:8204
 CMB_WEB_UPSTREAM: {{ include "cmbcluster.name" . }}-web:8201
 CMB_GATE_UPSTREAM: {{ include "cmbcluster.name" . }}-gate:8202
+CMB_LINGER_SECONDS: {{ .Values.lingerSeconds | quote }}
 CMB_DRAIN_SECONDS: {{ .Values.drainSeconds | quote }}
 {{- range $name, $value := .Values.settings }}
 {{ $name }}: {{ $value | toString | quote }}
