@@ -256,7 +256,7 @@ async def _stage(folder: Path, made: Databases, redis: RedisServer) -> AsyncIter
     settings = Settings(data_dir=folder, database_url=url, redis_url=redis.url, _env_file=None)
     database = Database(sqlalchemy_address(url))
     actors = await people(database, ENVIRONMENTS, Tier.PREMIUM)
-    async with simulated(folder, ENVIRONMENTS, VOLUME_BYTES) as cluster, open_bus(settings) as bus:
+    async with simulated(folder, ENVIRONMENTS + 1, VOLUME_BYTES) as cluster, open_bus(settings) as bus:
         surroundings = {name: value for name, value in os.environ.items() if not name.upper().startswith("CMB_")}
         surroundings |= {
             "CMB_DATABASE_URL": url,
@@ -264,6 +264,7 @@ async def _stage(folder: Path, made: Databases, redis: RedisServer) -> AsyncIter
             "CMB_RUNTIME": "kubernetes",
             "CMB_KUBERNETES_NAMESPACE": cluster.namespace,
             "CMB_KUBERNETES_STORAGE_CLASS": CLASS,
+            "CMB_KUBERNETES_PACKAGES_CLASS": CLASS,
             "CMB_WORKSPACE_IMAGE": "localhost/nothing:1",
             "CMB_DATA_DIR": str(folder / "controller"),
             "CMB_TOKEN_KEYS_FILE": str(keys),

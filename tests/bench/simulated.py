@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -80,7 +80,8 @@ def _moment(text: str) -> float:
 async def simulated(folder: Path, volumes: int, volume_bytes: int) -> AsyncIterator[Simulated]:
     """Everything is there; afterwards nothing is."""
     namespace = f"cmb-bench-{secrets.token_hex(4)}"
-    notes = await _audited(folder, namespace)
+    words = _api_server()
+    notes = await _audited(folder, namespace, words)
     try:
         # After the restart: it gives up on an API server that goes away.
         with child(*_kwok(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
@@ -94,14 +95,16 @@ async def simulated(folder: Path, volumes: int, volume_bytes: int) -> AsyncItera
                 await _remove(made, volumes)
                 await cluster.close()
     finally:
-        await _restart_api_server(())
+        await _restart_api_server(words)
 
 
 def _kwok() -> tuple[str, ...]:
     return (
         "kwok", f"--kubeconfig={os.environ['KUBECONFIG']}",
         "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=bench",
-        "--cidr=10.244.128.0/17", "--node-ip=10.244.127.1", f"--server-address=127.0.0.1:{free_port()}",
+        # Without a lease a late heartbeat makes all pods unready, and nobody here makes them ready again.
+        "--node-lease-duration-seconds=40", "--cidr=10.244.128.0/17", "--node-ip=10.244.127.1",
+        f"--server-address=127.0.0.1:{free_port()}",
     )  # fmt: skip
 
 
@@ -119,6 +122,7 @@ async def _make(made: Simulated, volumes: int, volume_bytes: int) -> None:
     }
     await cluster.create("/api/v1/nodes", node)
     await until(lambda: _is_ready(cluster), pause_seconds=0.2, most_seconds=READY_SECONDS)
+    await until(lambda: _is_there(cluster, f"{made.base}/serviceaccounts/default"), pause_seconds=0.2, most_seconds=60)
     await cluster.create(
         "/apis/storage.k8s.io/v1/storageclasses",
         {"metadata": {"name": CLASS}, "provisioner": "kubernetes.io/no-provisioner", "reclaimPolicy": "Retain"},
@@ -130,6 +134,10 @@ async def _make(made: Simulated, volumes: int, volume_bytes: int) -> None:
             await cluster.create("/api/v1/persistentvolumes", _volume(made.namespace, number, volume_bytes))
 
     await asyncio.gather(*(provide() for _ in range(AT_ONCE)))
+
+
+async def _is_there(cluster: Cluster, path: str) -> bool:
+    return await cluster.get(path) is not None
 
 
 async def _is_ready(cluster: Cluster) -> bool:
@@ -172,7 +180,7 @@ async def _remove(made: Simulated, volumes: int) -> None:
 # ---- the API server ----
 
 
-async def _audited(folder: Path, namespace: str) -> Path:
+async def _audited(folder: Path, namespace: str, words: tuple[str, ...]) -> Path:
     """Start the API server again, which then notes each request about that namespace; the path of its notes."""
     policy, notes = folder / "audit.yaml", folder / "audit.log"
     rules = {
@@ -182,22 +190,30 @@ async def _audited(folder: Path, namespace: str) -> Path:
         "rules": [{"level": "Metadata", "namespaces": [namespace]}, {"level": "None"}],
     }
     policy.write_text(json.dumps(rules), encoding="utf-8")
-    await _restart_api_server((f"--audit-policy-file={policy}", f"--audit-log-path={notes}"))
+    await _restart_api_server((*words, f"--audit-policy-file={policy}", f"--audit-log-path={notes}"))
     return notes
 
 
-async def _restart_api_server(more: tuple[str, ...]) -> None:
-    """As it was, but for what concerns its audit log."""
-    pid_file = Path(os.environ["CMB_TEST_KUBELET_PID"]).with_name("apiserver.pid")
-    old = int(pid_file.read_text(encoding="utf-8"))
-    words = [word for word in Path(f"/proc/{old}/cmdline").read_text(encoding="utf-8").split("\0") if word]
-    words = [word for word in words if not word.startswith("--audit-")]
+def _api_server() -> tuple[str, ...]:
+    """What the API server was started with, but for an audit log."""
+    words = Path(f"/proc/{_pid_file().read_text(encoding='utf-8').strip()}/cmdline").read_text(encoding="utf-8")
+    return tuple(word for word in words.split("\0") if word and not word.startswith("--audit-"))
+
+
+def _pid_file() -> Path:
+    return Path(os.environ["CMB_TEST_KUBELET_PID"]).with_name("apiserver.pid")
+
+
+async def _restart_api_server(words: tuple[str, ...]) -> None:
+    """End the one that runs, and start one with these words."""
+    pid_file = _pid_file()
     # At once: told to end it would wait a minute for watches that last longer. What it knows is in etcd.
-    os.kill(old, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(int(pid_file.read_text(encoding="utf-8")), signal.SIGKILL)
     with (pid_file.parent / "log" / "apiserver.log").open("ab") as log:
         give_up_at = time.monotonic() + READY_SECONDS
         while True:
-            started = subprocess.Popen([*words, *more], stdout=log, stderr=log, start_new_session=True)
+            started = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
             await asyncio.sleep(PORT_SECONDS)
             # Its port is free a moment after the end of the one before.
             if started.poll() is None or time.monotonic() > give_up_at:

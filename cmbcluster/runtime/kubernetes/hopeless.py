@@ -178,6 +178,11 @@ RULES: tuple[Rule, ...] = (
         Voice.REFUSAL, r"no PriorityClass|storageclass\S* .*not found", StopReason.REFUSED,
         "The application asks for something this cluster does not have.", ASK_OPERATOR, 0,
     ),
+    _rule(
+        # A namespace that was made a moment ago has none yet.
+        Voice.REFUSAL, r"error looking up service account", StopReason.REFUSED,
+        "The cluster's namespace of environments has no service account.", ASK_OPERATOR, 30,
+    ),
     _rule(Voice.REFUSAL, r".", StopReason.REFUSED, "The cluster refused it.", ASK_OPERATOR, 0),
 )  # fmt: skip
 NAMES = {"cpu": "processor time", "memory": "memory", "ephemeral-storage": "temporary storage"}

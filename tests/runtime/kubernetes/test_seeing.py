@@ -276,3 +276,10 @@ def test_a_shortage_in_figures() -> None:
     assert found[1].startswith("Choose a size with at most 2 GiB of memory")
     assert shortage(POD, said, [], []) is None
     assert shortage(POD, "node(s) had untolerated taint", [node("6Gi")], []) is None
+
+
+def test_a_namespace_made_a_moment_ago_gets_its_service_account_before_a_launch_is_given_up() -> None:
+    said = 'pods "env-a" is forbidden: error looking up service account lab/default: serviceaccount "default" not found'
+    verdict = hopeless.of_refusal(said, T0)
+    assert not verdict.is_final(T0 + timedelta(seconds=20), 1.0)
+    assert verdict.is_final(T0 + timedelta(seconds=40), 1.0)
