@@ -5,6 +5,7 @@ A part of ``Settings``, which reads them; must never import another of ours.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -67,6 +68,11 @@ class ClusterSettings(BaseSettings):
         (),
         description="Tiers, with commas, whose environments get the label that the chart's network rules take the "
         "internet away by.",
+    )
+    kubernetes_placement_file: Path | None = Field(
+        None,
+        description="A file that says on which machines and with what environments run, by tier and by application, as "
+        "docs/kubernetes.md shows.",
     )
     workspace_image: str = Field(
         "", description="Image with Python and uv that Python packages are installed on and run from, in a cluster."

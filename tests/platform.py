@@ -17,6 +17,7 @@ from uuid import UUID
 from cmbcluster.bus.memory import MemoryBus
 from cmbcluster.controller.checkpoints import Probe, reach_nothing
 from cmbcluster.controller.contents import Contents
+from cmbcluster.controller.placements import read_placements
 from cmbcluster.controller.reconciler import Reconciler
 from cmbcluster.controller.recorder import Recorder
 from cmbcluster.controller.resolutions import Resolutions
@@ -67,8 +68,9 @@ class Platform:
         """A controller that begins now, as after a restart: it knows nothing."""
         recorder = Recorder(self.parts.database, self.bus)
         self._resolutions = Resolutions(self.woken.add)
-        offline_tiers = self.parts.settings.kubernetes_offline_tiers
-        contents = Contents(recorder, self.resolver, self.images, self.parts.registries, offline_tiers)
+        settings = self.parts.settings
+        placements = read_placements(settings.kubernetes_placement_file, settings.kubernetes_offline_tiers)
+        contents = Contents(recorder, self.resolver, self.images, self.parts.registries, placements)
         self._reconciler = Reconciler(recorder, self.runtime, self.runtime, self._resolutions, contents, reach)
         return self._reconciler
 

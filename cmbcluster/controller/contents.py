@@ -6,11 +6,12 @@ of ours. An account at a registry is looked up anew for every start and kept now
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime
 
 from cmbcluster.controller import words
+from cmbcluster.controller.placements import Placements
 from cmbcluster.controller.recorder import Recorder
 from cmbcluster.controller.resolutions import Found, Resolution
 from cmbcluster.db.models import Environment
@@ -24,6 +25,8 @@ from cmbcluster.packages.port import Resolver
 from cmbcluster.runtime.port import Packages, Placement, Ref, Spec, StageMark
 from cmbcluster.services.registries import RegistryService
 
+ANYWHERE = Placements()
+
 
 class Contents:
     """Resolves sources, keeps what they were resolved to, and makes specs of it."""
@@ -34,13 +37,13 @@ class Contents:
         resolver: Resolver,
         images: ImageResolver,
         registries: RegistryService,
-        offline_tiers: Collection[str] = (),
+        placements: Placements = ANYWHERE,
     ) -> None:
         self._recorder = recorder
         self._resolver = resolver
         self._images = images
         self._registries = registries
-        self._offline_tiers = offline_tiers
+        self._placements = placements
 
     def is_known(self, row: Environment) -> bool:
         """Whether the row's source has been resolved."""
@@ -82,10 +85,9 @@ class Contents:
         )
 
     async def _placement(self, row: Environment) -> Placement:
-        """What the tier of its owner says about where it may run; asked only where tiers differ."""
-        if not self._offline_tiers:
-            return Placement()
-        return Placement(internet=await self._recorder.tier_of(row) not in self._offline_tiers)
+        """What its application and the tier of its owner say; asked for the tier only where tiers differ."""
+        tier = await self._recorder.tier_of(row) if self._placements.asks_for_tiers else None
+        return self._placements.of(row.application_id, tier)
 
     async def _content(self, row: Environment) -> tuple[Packages | PinnedImage, str]:
         source = source_of(row.source)

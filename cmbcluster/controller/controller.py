@@ -20,6 +20,7 @@ from cmbcluster.controller.checkpoints import Probe, reach_nothing
 from cmbcluster.controller.contents import Contents
 from cmbcluster.controller.lease import CONTROLLER, Lease
 from cmbcluster.controller.orphans import GRACE_SECONDS, Orphans
+from cmbcluster.controller.placements import read_placements
 from cmbcluster.controller.reconciler import Reconciler
 from cmbcluster.controller.recorder import Recorder
 from cmbcluster.controller.resolutions import Resolutions
@@ -60,8 +61,9 @@ class Controller:
         self._recorder = Recorder(parts.database, parts.bus)
         self._queue: WorkQueue[UUID] = WorkQueue()
         self._resolutions = Resolutions(self._queue.add)
-        offline_tiers = parts.settings.kubernetes_offline_tiers
-        contents = Contents(self._recorder, parts.resolver, parts.images, parts.registries, offline_tiers)
+        settings = parts.settings
+        placements = read_placements(settings.kubernetes_placement_file, settings.kubernetes_offline_tiers)
+        contents = Contents(self._recorder, parts.resolver, parts.images, parts.registries, placements)
         self._reconciler = Reconciler(self._recorder, parts.runtime, parts.insight, self._resolutions, contents, reach)
         self._orphans = Orphans(self._recorder, parts.runtime, orphan_grace_seconds)
         self._tasks: list[asyncio.Task[None]] = []
