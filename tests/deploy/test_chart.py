@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from cmbcluster.controller.placements import read_placements
 from cmbcluster.crypto.keyring import Keyring
+from cmbcluster.domain.actors import Tier
 from cmbcluster.edge.caddy import STOP_SECONDS
+from cmbcluster.runtime.port import Placement
 from cmbcluster.settings import PREFIX, Settings
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "cmbcluster"
@@ -282,3 +285,39 @@ def test_wrong_values_are_refused_in_words(changes: dict[str, str], said: str) -
     done = helm("template", "cmb", str(CHART), "--namespace", "cmb", "--kube-version", "1.34.0", *sets)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_where_environments_run_reaches_the_controller_alone(tmp_path: Path) -> None:
+    said = {
+        "tiers": {"premium": {"node_selector": {"pool": "large"}, "priority_class": "research"}},
+        "applications": {"denario": {"gpus": 1, "tolerations": [{"key": "gpu", "effect": "NoSchedule"}]}},
+    }
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"environments": {"placement": said}}), encoding="utf-8")
+    found = objects(GIVEN, "--values", str(values))
+    (written,) = (each["data"] for each in kinds(found, "ConfigMap") if each["metadata"]["name"].endswith("-placement"))
+    path = tmp_path / "placement.yaml"
+    path.write_text(written["placement.yaml"], encoding="utf-8")
+    rules = read_placements(path)
+    assert rules.of("denario", Tier.PREMIUM).node_selector == (("pool", "large"),)
+    assert (rules.of("denario", Tier.FREE).gpus, rules.of("other", Tier.FREE)) == (1, Placement())
+    for deployment in kinds(found, "Deployment"):
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        told = {each["name"]: each.get("value") for each in container["env"]}
+        mounts = {each["mountPath"] for each in container["volumeMounts"]}
+        is_controller = deployment["metadata"]["name"] == "cmb-cmbcluster-controller"
+        assert ("CMB_KUBERNETES_PLACEMENT_FILE" in told) is is_controller
+        assert ("/etc/cmbcluster/placement" in mounts) is is_controller
+
+
+def test_the_platforms_accounts_at_registries_reach_those_who_ask_registries() -> None:
+    for deployment in kinds(objects(GIVEN | {"registryAccounts": "pulls"}), "Deployment"):
+        name, pod = deployment["metadata"]["name"], deployment["spec"]["template"]["spec"]
+        told = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        mounted = [each["secret"]["secretName"] for each in pod["volumes"] if each["name"] == "registries"]
+        if name in WITH_ACCOUNT:
+            assert told["CMB_REGISTRY_CREDENTIALS_FILE"] == "/etc/cmbcluster/registries/config.json"
+            assert mounted == ["pulls"]
+        else:
+            assert "CMB_REGISTRY_CREDENTIALS_FILE" not in told
+            assert mounted == []

@@ -26,6 +26,9 @@ spec:
         app.kubernetes.io/component: {{ .role }}
       annotations:
         checksum/settings: {{ include "cmbcluster.settings" $root | sha256sum }}
+        {{- if and (eq .role "controller") $root.Values.environments.placement }}
+        checksum/placement: {{ toYaml $root.Values.environments.placement | sha256sum }}
+        {{- end }}
         {{- with $root.Values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -86,6 +89,12 @@ spec:
             {{- if and .account $root.Values.trustedCertificates }}
             - {name: SSL_CERT_FILE, value: /etc/cmbcluster/certificates/ca.crt}
             {{- end }}
+            {{- if and .account $root.Values.registryAccounts }}
+            - {name: CMB_REGISTRY_CREDENTIALS_FILE, value: /etc/cmbcluster/registries/config.json}
+            {{- end }}
+            {{- if and (eq .role "controller") $root.Values.environments.placement }}
+            - {name: CMB_KUBERNETES_PLACEMENT_FILE, value: /etc/cmbcluster/placement/placement.yaml}
+            {{- end }}
           ports:
             {{- range $name, $port := .ports }}
             - {name: {{ $name }}, containerPort: {{ $port }}}
@@ -117,6 +126,12 @@ spec:
             {{- if and .account $root.Values.trustedCertificates }}
             - {name: certificates, mountPath: /etc/cmbcluster/certificates, readOnly: true}
             {{- end }}
+            {{- if and .account $root.Values.registryAccounts }}
+            - {name: registries, mountPath: /etc/cmbcluster/registries, readOnly: true}
+            {{- end }}
+            {{- if and (eq .role "controller") $root.Values.environments.placement }}
+            - {name: placement, mountPath: /etc/cmbcluster/placement, readOnly: true}
+            {{- end }}
       volumes:
         - name: tmp
           emptyDir: {sizeLimit: 2Gi}
@@ -135,6 +150,17 @@ spec:
           configMap:
             name: {{ $root.Values.trustedCertificates }}
             items: [{key: ca.crt, path: ca.crt}]
+        {{- end }}
+        {{- if and .account $root.Values.registryAccounts }}
+        - name: registries
+          secret:
+            secretName: {{ $root.Values.registryAccounts }}
+            defaultMode: 0440
+            items: [{key: .dockerconfigjson, path: config.json}]
+        {{- end }}
+        {{- if and (eq .role "controller") $root.Values.environments.placement }}
+        - name: placement
+          configMap: {name: {{ include "cmbcluster.name" $root }}-placement}
         {{- end }}
 ---
 apiVersion: policy/v1
