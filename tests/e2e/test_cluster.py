@@ -48,12 +48,17 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         absent = "needs a program for an image: apt-get install busybox-static"
         (pytest.fail if os.environ.get("CMB_REQUIRE_ALL") else pytest.skip)(absent)
     assert program is not None
-    files = {"bin/busybox": Path(program).read_bytes(), "www/index.html": f"<h1>{WORDS}</h1>".encode()}
-    command = ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]
     with basic_registry(tmp_path_factory.mktemp("registry")) as served:
-        image = registry.Image(files, {"Entrypoint": command, "User": "1000"})
-        registry.push(REPOSITORY, "amd64", image, tag="1.0", url=served.url)
+        push_page(Path(program), served.url)
         yield served
+
+
+def push_page(program: Path, url: str) -> None:
+    """Push an image whose program serves one page."""
+    files = {"bin/busybox": program.read_bytes(), "www/index.html": f"<h1>{WORDS}</h1>".encode()}
+    command = ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]
+    image = registry.Image(files, {"Entrypoint": command, "User": "1000"})
+    registry.push(REPOSITORY, "amd64", image, tag="1.0", url=url)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +159,16 @@ def launch_image(page: Page, up: Running, name: str, image: str) -> Launched:
     return Launched(page.url.rsplit("/", 1)[1].split("?")[0], name)
 
 
+def enter_account(page: Page, up: Running, host: str) -> None:
+    """Enter one's account at a registry, on the page for it."""
+    page.goto(f"{up.url}/settings?tab=registries")
+    form = page.get_by_role("form", name="New account")
+    form.get_by_label("User name").fill(USERNAME)
+    form.get_by_label("Password or token").fill(PASSWORD)
+    form.get_by_role("button", name="Add account").click()
+    expect(form.get_by_role("status")).to_have_text(f"{USERNAME} at {host} is kept.")
+
+
 @pytest.fixture(scope="module")
 def launched(elena_of_pods: tuple[BrowserContext, Page], pods_up: Running) -> dict[str, Launched]:
     """What is built of packages, launched one after the other, so that it is installed while tests look on."""
@@ -209,12 +224,7 @@ def test_a_private_image_runs_by_its_tag_with_an_account_entered_on_the_page(
     expect(page.locator("main .phase").first).to_have_text("Failed", timeout=BUILD_MILLISECONDS)
     expect(page.locator("main")).to_contain_text(f"{private.host} does not let us see {REPOSITORY}")
 
-    page.goto(f"{pods_up.url}/settings?tab=registries")
-    form = page.get_by_role("form", name="New account")
-    form.get_by_label("User name").fill(USERNAME)
-    form.get_by_label("Password or token").fill(PASSWORD)
-    form.get_by_role("button", name="Add account").click()
-    expect(form.get_by_role("status")).to_have_text(f"{USERNAME} at {private.host} is kept.")
+    enter_account(page, pods_up, private.host)
 
     sky = launch_image(page, pods_up, "sky", image)
     wait_running(page, pods_up, sky)

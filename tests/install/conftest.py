@@ -6,7 +6,7 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests import browsers
 from tests.e2e.conftest import Running, free_port, sign_in
 from tests.faults.replicas import seeded
+from tests.images.registries import Served, basic_registry
 from tests.install.forward import forwarded
 from tests.install.killer import Killer, killing
 from tests.install.people import PROVIDER, provider
@@ -39,6 +40,8 @@ class Installed(Running):
 
     release: Release
     log: Path
+    registry: Served
+    registry_host: str
 
     def enter(self, page: Page, person: str) -> None:
         """Sign in at the institution's provider."""
@@ -85,12 +88,15 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
             redis=_moved(redis.url, node, reached[redis.port]),
             index=stack.enter_context(mirrored(tmp_path_factory.mktemp("mirror"))),
         )
+        registry = stack.enter_context(basic_registry(folder))
+        registry_host = f"{node}:{_reached(stack, node, registry.port)}"
+        addresses = replace(addresses, registry=registry_host)
         people = stack.enter_context(provider(folder, node, url))
         release = stack.enter_context(installed(addresses, people, folder))
         stack.enter_context(forwarded("127.0.0.1", port, *release.edge_address()))
         log = folder / "said-before"
         log.touch()
-        yield Installed(url, port, release, log)
+        yield Installed(url, port, release, log, registry, registry_host)
 
 
 def _reached(stack: ExitStack, node: str, port: int) -> int:
