@@ -24,12 +24,13 @@ from cmbcluster.controller.placements import read_placements
 from cmbcluster.controller.reconciler import Reconciler
 from cmbcluster.controller.recorder import Recorder
 from cmbcluster.controller.resolutions import Resolutions
+from cmbcluster.controller.uptime import quiet_seconds
 from cmbcluster.controller.workqueue import WorkQueue
 from cmbcluster.db.database import Database
 from cmbcluster.db.environments import StandingRow
 from cmbcluster.domain.lifecycle import AT_REST, Desired, Phase, StopReason
 from cmbcluster.errors import CMBClusterError
-from cmbcluster.runtime.port import Ref
+from cmbcluster.runtime.port import Ref, Sight
 from cmbcluster.settings import Settings
 from cmbcluster.wiring import Parts
 
@@ -73,6 +74,7 @@ class Controller:
             self._lease = Lease(self._database, CONTROLLER, self._settings.controller_lease_seconds)
         self._keeping: asyncio.Task[None] | None = None
         self._unlooked: set[UUID] = set()
+        self._told_anyway: set[Ref] = set()
         self._began_at = 0.0
 
     async def open(self) -> None:
@@ -88,7 +90,9 @@ class Controller:
         ready = asyncio.Event()
         self._tasks = [asyncio.create_task(self._listen(ready), name="controller listener")]
         await ready.wait()
-        self._unlooked = set(await self._add_unsettled())
+        self._unlooked = await self._add_at_the_beginning()
+        if not self._unlooked:
+            self._say_in_step()
         self._tasks.append(asyncio.create_task(self._observe(), name="controller observer"))
         self._tasks.append(asyncio.create_task(self._sweep(), name="controller sweep"))
         for number in range(self._settings.controller_workers):
@@ -140,6 +144,11 @@ class Controller:
             try:
                 async for observation in self._runtime.observe():
                     self._orphans.notice(observation)
+                    if observation.ref in self._told_anyway:
+                        # Everything that runs is told of once at the beginning; of this it was known.
+                        self._told_anyway.discard(observation.ref)
+                        if observation.sight is Sight.RUNNING:
+                            continue
                     self._queue.add(observation.ref.environment_id)
             except CMBClusterError as failed:
                 log.warning("observing_failed", error=str(failed))
@@ -162,6 +171,20 @@ class Controller:
         for environment_id in found:
             self._queue.add(environment_id)
         return found
+
+    async def _add_at_the_beginning(self) -> set[UUID]:
+        """Add everything, what is heard to run as was asked only for its time; those that are looked at now."""
+        async with self._database.reading() as work:
+            rows, now = await work.environments.unsettled(), await work.now()
+        looked_at: set[UUID] = set()
+        for row in rows:
+            wait_seconds = quiet_seconds(row, now) if self._is_steady(row) else None
+            self._queue.add(row.id, wait_seconds or 0.0)
+            if wait_seconds is None:
+                looked_at.add(row.id)
+            else:
+                self._told_anyway.add(Ref(row.id, row.slug, row.run))
+        return looked_at
 
     def _is_steady(self, row: StandingRow) -> bool:
         """Whether an environment runs as was asked and is still heard of; the queue wakes it for its time."""
@@ -192,7 +215,10 @@ class Controller:
         if key in self._unlooked:
             self._unlooked.discard(key)
             if not self._unlooked:
-                log.info("in_step", after_seconds=round(time.monotonic() - self._began_at, 2))
+                self._say_in_step()
+
+    def _say_in_step(self) -> None:
+        log.info("in_step", after_seconds=round(time.monotonic() - self._began_at, 2))
 
     async def _stop_all(self, told: Callable[[int], None] | None) -> bool:
         try:

@@ -12,6 +12,7 @@ from datetime import datetime
 from cmbcluster.controller.checkpoints import Checkpoint, Probe
 from cmbcluster.controller.recorder import Notice, Recorder
 from cmbcluster.controller.words import duration
+from cmbcluster.db.environments import StandingRow
 from cmbcluster.db.models import Environment
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.domain.uptime import next_wake_at, warnings_due
@@ -43,6 +44,14 @@ class Uptime:
             self._reach(Checkpoint.WARNED)
         wake_seconds = (next_wake_at(deadline_at, now) - now).total_seconds()
         return min(max(wake_seconds, 0.0) + 0.01, CLOCK_LOOK_SECONDS)
+
+
+def quiet_seconds(row: StandingRow, now: datetime) -> float | None:
+    """How long nothing is due about the time of what runs; None when something may be due now."""
+    deadline_at = deadline_of(row)
+    if deadline_at is None or warnings_due(deadline_at, now):
+        return None
+    return min((next_wake_at(deadline_at, now) - now).total_seconds() + 0.01, CLOCK_LOOK_SECONDS)
 
 
 def _is_over(row: Environment, now: datetime) -> bool:

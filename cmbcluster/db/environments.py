@@ -46,6 +46,9 @@ class StandingRow(NamedTuple):
     generation: int
     observed_generation: int
     gone_at: datetime | None
+    running_since: datetime | None
+    uptime_seconds: int
+    extra_seconds: int
 
     @property
     def is_settled(self) -> bool:
@@ -339,5 +342,5 @@ def _sorted(query: SelectOfScalar[Environment], sort: str) -> SelectOfScalar[Env
     return query.order_by(order, col(Environment.id).desc())
 
 
-def _standing() -> Select[tuple[UUID, str, int, str, int, int, datetime | None]]:
+def _standing() -> Select[tuple[UUID, str, int, str, int, int, datetime | None, datetime | None, int, int]]:
     return select_columns(*(getattr(Environment, name) for name in StandingRow._fields))

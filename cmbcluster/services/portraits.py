@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cmbcluster.db.database import Work
-from cmbcluster.db.environments import ListedRow
+from cmbcluster.db.environments import ListedRow, StandingRow
 from cmbcluster.db.models import Environment, LaunchStage, PackageLock
 from cmbcluster.domain.contents import Source, source_of
 from cmbcluster.domain.images import PinnedImage
@@ -38,7 +38,7 @@ class Frame:
     settings: Settings
 
 
-def deadline_of(row: Environment | ListedRow) -> datetime | None:
+def deadline_of(row: Environment | ListedRow | StandingRow) -> datetime | None:
     """When the environment's time is up: derived, so that nothing can disagree with it."""
     if row.running_since is None:
         return None

@@ -35,7 +35,7 @@ class _Reading:
 
 
 async def test_a_run_that_goes_away_while_its_row_is_read_ends_no_sweep() -> None:
-    row = StandingRow(uuid4(), "lab-k7q2mx", 1, Phase.RUNNING.value, 1, 1, None)
+    row = StandingRow(uuid4(), "lab-k7q2mx", 1, Phase.RUNNING.value, 1, 1, None, NOW, 3600, 0)
     reading = _Reading(row)
     orphans = reading.orphans = Orphans(cast(Recorder, reading), FakeRuntime())
     orphans.notice(Observation(Ref(row.id, row.slug, 1), Sight.RUNNING, NOW))

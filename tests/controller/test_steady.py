@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from cmbcluster.controller.controller import Controller
 from cmbcluster.controller.reconciler import Reconciler
+from cmbcluster.controller.uptime import quiet_seconds
+from cmbcluster.db.environments import StandingRow
 from cmbcluster.domain.lifecycle import Phase
 from cmbcluster.domain.views import EnvironmentView
 from cmbcluster.runtime.port import Observation, Ref
-from tests.platform import Platform, open_platform
+from tests.platform import START, Platform, open_platform
 
 SWEEP_SECONDS = 0.05
 SWEEPS = 10
@@ -66,8 +68,8 @@ async def test_a_sweep_leaves_alone_what_is_heard_of(tmp_path: Path, monkeypatch
         async with working(platform):
             await asyncio.sleep(SWEEPS * SWEEP_SECONDS)
             assert looked.count == 0
-            # Its row is read at the beginning and when it is first told of, and not at each sweep.
-            assert 1 <= len(woken) <= 2
+            # Its row is not even read, neither at the beginning nor when it is told of nor at each sweep.
+            assert not woken
             # What is followed fell silent: from now on it is asked.
             platform.runtime.heard.clear()
             async with asyncio.timeout(5):
@@ -117,3 +119,35 @@ async def test_when_it_is_seen_no_more_people_read_when_it_was_heard_of(tmp_path
         await platform.settle()
         lost = await platform.parts.environments.get(elena, view.id)
         assert (lost.phase, lost.last_seen_at) == (Phase.UNKNOWN, heard_at)
+
+
+@pytest.mark.parametrize(
+    ("ran_seconds", "waits_seconds"),
+    [
+        (0, 600.0),  # clocks may step, so never longer
+        (2690, 10.0),  # the first warning is due a quarter of an hour before the end
+        (2700, None),
+        (3500, None),
+        (4000, None),
+    ],
+)
+def test_what_is_due_about_its_time_is_looked_at_and_nothing_else(
+    ran_seconds: int, waits_seconds: float | None
+) -> None:
+    row = StandingRow(uuid4(), "lab-k7q2mx", 1, Phase.RUNNING.value, 1, 1, None, START, 3600, 0)
+    wait = quiet_seconds(row, START + timedelta(seconds=ran_seconds))
+    assert wait == (None if waits_seconds is None else pytest.approx(waits_seconds, abs=0.1))
+
+
+async def test_after_a_start_its_time_is_looked_after_without_anybody_waking_it(tmp_path: Path) -> None:
+    async with open_platform(tmp_path) as platform:
+        elena = await platform.sign_in("elena")
+        view = await platform.running(elena, uptime_seconds=3600)
+        platform.runtime.heard[ref_of(view)] = platform.clock()
+        # A second before its first warning is due.
+        platform.advance(2699)
+        async with working(platform):
+            platform.advance(2)
+            async with asyncio.timeout(10):
+                while not any(notice.kind == "warned" for notice in await platform.parts.notices.recent(elena)):
+                    await asyncio.sleep(0.05)
