@@ -131,9 +131,7 @@ async def test_when_it_is_seen_no_more_people_read_when_it_was_heard_of(tmp_path
         (4000, None),
     ],
 )
-def test_what_is_due_about_its_time_is_looked_at_and_nothing_else(
-    ran_seconds: int, waits_seconds: float | None
-) -> None:
+def test_what_is_due_about_its_time_is_looked_at_alone(ran_seconds: int, waits_seconds: float | None) -> None:
     row = StandingRow(uuid4(), "lab-k7q2mx", 1, Phase.RUNNING.value, 1, 1, None, START, 3600, 0)
     wait = quiet_seconds(row, START + timedelta(seconds=ran_seconds))
     assert wait == (None if waits_seconds is None else pytest.approx(waits_seconds, abs=0.1))
