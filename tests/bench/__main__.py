@@ -19,7 +19,7 @@ PROGRAMS = {
     "api": ("wrk",),
     "database": (),
     "cluster": ("kubectl",),
-    "replicas": ("redis-server",),
+    "replicas": ("redis-server", "npm"),
     "scale": ("kubectl", "kwok", "redis-server"),
 }
 MOST_SECONDS = 240
