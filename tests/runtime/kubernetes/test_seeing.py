@@ -283,3 +283,30 @@ def test_a_namespace_made_a_moment_ago_gets_its_service_account_before_a_launch_
     verdict = hopeless.of_refusal(said, T0)
     assert not verdict.is_final(T0 + timedelta(seconds=20), 1.0)
     assert verdict.is_final(T0 + timedelta(seconds=40), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("pod", "after_seconds", "is_given_up"),
+    [
+        (running(ready=False), 91, False),
+        (running(ready=False), 6 + 90 + endings.SILENCE_SECONDS + 1, True),
+        (running(ready=False, ready_at=30), 6 + 90 + endings.SILENCE_SECONDS + 1, False),
+        (running(ready=True), 100_000, False),
+        (running(ready=False, container_ready=True), 100_000, False),
+    ],
+)
+def test_what_answered_its_node_once_and_never_got_ready_is_given_up(
+    pod: dict[str, Any], after_seconds: int, is_given_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, _zone: object = None) -> datetime:  # type: ignore[override]
+            return T0 + timedelta(seconds=after_seconds)
+
+    monkeypatch.setattr(endings, "datetime", Clock)
+    verdict = endings.verdict(pod, seeing.sight_of(pod), (), 60)
+    assert (verdict is not None) is is_given_up
+    if verdict is not None:
+        assert verdict.is_final(Clock.now())
+        assert verdict.reason is StopReason.NEVER_READY
+        assert verdict.what == "It started, but nothing answered on port 8888 within 1 min 30 s."
