@@ -53,17 +53,24 @@ TAKEN_AWAY = ("Somebody deleted it in the cluster.", START_AGAIN)
 _NOT_STARTED = re.compile(r'exec: \\?"(.+?)\\?": (.+?)(?:: unknown)?$')
 _NO_BUILD = re.compile(rf"{MOUNT}/builds/\w+/bin/python.*no such file", re.DOTALL)
 _DISK = re.compile(r"ephemeral[- ](?:local )?storage|emptyDir", re.IGNORECASE)
+_NODE_SHORT = re.compile(r"node (?:was low on|had condition)", re.IGNORECASE)
 
 
 def of_pod(pod: Pod, log_tail: str) -> Ending:
     """The ending of a pod that is over."""
     reason, what, then = _words(pod, log_tail)
-    ended = status.state(status.program(pod), "terminated") or status.state(status.installer(pod), "terminated")
-    code = ended.get("exitCode")
-    return Ending(
-        reason, what, then, log_tail, code if isinstance(code, int) else None,
-        status.moment(ended.get("finishedAt")) or datetime.now(UTC),
-    )  # fmt: skip
+    program = status.state(status.program(pod), "terminated")
+    # Of a program whose node vanished the status says for ever that it runs: the installer's end was not its own.
+    installer = {} if status.began(pod) is not None else status.state(status.installer(pod), "terminated")
+    code = (program or installer).get("exitCode")
+    disruption = of_disruption(pod)
+    ended_at = (
+        status.moment(program.get("finishedAt"))
+        or (disruption.ended_at if disruption is not None else None)
+        or status.moment(installer.get("finishedAt"))
+        or datetime.now(UTC)
+    )
+    return Ending(reason, what, then, log_tail, code if isinstance(code, int) else None, ended_at)
 
 
 def of_disruption(pod: Pod) -> Ending | None:
@@ -130,12 +137,14 @@ def stopped(pod: Pod) -> Ending:
 
 def _words(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
     told = pod.get("status") or {}
-    if told.get("reason") == "Evicted" and _DISK.search(str(told.get("message", ""))):
+    if told.get("reason") == "Evicted" and _is_own_limit(str(told.get("message", ""))):
         what = "It wrote more outside of its workspace than it may, and was stopped."
         return StopReason.DISK_FULL, what, "Write large files into the workspace, then start it again."
     disruption = of_disruption(pod)
     if disruption is not None:
         return disruption.reason, disruption.what, disruption.then
+    if told.get("reason") == "Evicted":
+        return DISRUPTIONS["TerminationByKubelet"]
     if told.get("reason") and not status.program(pod):
         # The node refused it after the scheduler had chosen it: the two saw the node differently.
         return StopReason.NO_ROOM, f"The machine chosen for it refused it: {told['reason']}.", START_AGAIN
@@ -143,6 +152,11 @@ def _words(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
     if installing and installing.get("exitCode"):
         return _of_installer(pod, installing, log_tail)
     return _of_program(pod, log_tail)
+
+
+def _is_own_limit(message: str) -> bool:
+    """Whether it was evicted for a limit of its own; a node that is short of something itself ends whom it can."""
+    return bool(_DISK.search(message) and "exceed" in message) and not _NODE_SHORT.search(message)
 
 
 def _of_installer(pod: Pod, ended: Json, log_tail: str) -> tuple[StopReason, str, str]:

@@ -130,6 +130,26 @@ NO_SUCH_PROGRAM = 'runc: exec: "wat": executable file not found in $PATH: unknow
                  conditions=[DISRUPTED | {"reason": "TerminationByKubelet"}]),
             StopReason.EVICTED, "ran short",
         ),
+        (
+            # What its node was short of is not its own doing, and one that exceeds its request is only chosen first.
+            made("Failed", reason="Evicted", conditions=[DISRUPTED | {"reason": "TerminationByKubelet"}],
+                 message="The node was low on resource: ephemeral-storage. Container program was using 4Gi, "
+                         "which exceeds its request of 1Gi."),
+            StopReason.EVICTED, "ran short",
+        ),
+        (
+            made("Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage."),
+            StopReason.EVICTED, "ran short",
+        ),
+        (
+            made("Failed", reason="Evicted", conditions=[DISRUPTED | {"reason": "TerminationByKubelet"}],
+                 message='Usage of EmptyDir volume "tmp" exceeds the limit "1Gi".'),
+            StopReason.DISK_FULL, "outside of its workspace",
+        ),
+        (
+            made("Failed", reason="Evicted", message="Container program exceeded its local ephemeral storage limit"),
+            StopReason.DISK_FULL, "outside of its workspace",
+        ),
         (made("Failed", reason="OutOfcpu", message="Node didn't have enough"), StopReason.NO_ROOM, "OutOfcpu"),
     ],
 )  # fmt: skip
@@ -310,3 +330,22 @@ def test_what_answered_its_node_once_and_never_got_ready_is_given_up(
         assert verdict.is_final(Clock.now())
         assert verdict.reason is StopReason.NEVER_READY
         assert verdict.what == "It started, but nothing answered on port 8888 within 1 min 30 s."
+
+
+def test_what_ran_on_a_node_that_vanished_ended_with_it_and_not_with_its_installation() -> None:
+    pod = running(ready=True)
+    pod["status"]["phase"] = "Failed"
+    assert (datetime.now(UTC) - (endings.of_pod(pod, "").ended_at or T0)).total_seconds() < 60
+    assert endings.of_pod(pod, "").exit_code is None
+    pod["status"]["conditions"].append(DISRUPTED | {"reason": "DeletionByPodGC"})
+    ending = endings.of_pod(pod, "")
+    assert (ending.reason, ending.ended_at) == (StopReason.NODE_LOST, T0 + timedelta(seconds=50))
+
+
+def test_a_failed_installation_ended_when_its_own_container_did() -> None:
+    terminated = {"exitCode": 73, "startedAt": at(2), "finishedAt": at(5)}
+    waiting = [container("program", waiting={"reason": "PodInitializing"})]
+    installers = [container("packages", terminated=terminated)]
+    pod = made("Failed", conditions=conditions(), initContainerStatuses=installers, containerStatuses=waiting)
+    ending = endings.of_pod(pod, "")
+    assert (ending.exit_code, ending.ended_at) == (73, T0 + timedelta(seconds=5))
