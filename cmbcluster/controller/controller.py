@@ -141,6 +141,9 @@ class Controller:
                     self._queue.add(observation.ref.environment_id)
             except CMBClusterError as failed:
                 log.warning("observing_failed", error=str(failed))
+            except Exception:
+                # Whatever one observation led to, an observer that ended would be missed by all the others.
+                log.exception("observing_failed")
             # Jitter keeps replicas that lost the same runtime from asking together.
             await asyncio.sleep(OBSERVE_AGAIN_SECONDS * (0.5 + random.random()))  # noqa: S311
 

@@ -1,7 +1,8 @@
 """Runs that no row wants: older runs and those of a row at rest are stopped, unknown ones only after a grace.
 
 What has no row, or is newer than its row, may belong to a database that is being restored, so it
-is seen twice and for ten minutes before it is stopped; without a row it is cleared away too. Its workspace is reported and never removed.
+is seen twice and for ten minutes before it is stopped; without a row it is cleared away too. Its
+workspace is reported and never removed.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class _Clocked:
 
     async def standing(self, environment_ids: Collection[UUID]) -> tuple[dict[UUID, StandingRow], datetime]:
         """The row and the time."""
-        return {each: self.row for each in environment_ids}, self.now
+        return dict.fromkeys(environment_ids, self.row), self.now
 
 
 class _Stopping(FakeRuntime):

@@ -191,8 +191,13 @@ class KubernetesRuntime:
         try:
             for pod in list(self._pods.known.values()):
                 ref = names.ref_of(pod)
-                if ref is not None:
+                if ref is None:
+                    continue
+                try:
                     listener.tell(self._glimpse(pod, ref))
+                except Exception:
+                    # One pod that nobody can read must not keep the others from being told.
+                    _log.exception("a pod was not understood", extra={"environment": ref.slug})
             while True:
                 yield await listener.next()
         finally:
