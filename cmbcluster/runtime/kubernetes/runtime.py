@@ -258,6 +258,7 @@ class KubernetesRuntime:
         verdict = endings.verdict(pod, sight, self._happenings.warnings(pod), self._settings.build_seconds)
         if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):
             _log.warning("a launch was given up", extra={"environment": ref.slug, "said": verdict.said})
+            self._launcher.doubt(pod)
             tail = await self._tail(pod) or verdict.said
             now = datetime.now(UTC)
             what, then = await self._shortage(pod, verdict) or (verdict.what, verdict.then)
