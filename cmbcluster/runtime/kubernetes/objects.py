@@ -145,7 +145,7 @@ class Objects:
         """
         ref = names.ref_of(pod)
         if ref is not None and uses_secret(pod):
-            await self._remove(f"{self._base}/secrets/{names.secret_name(ref)}")
+            await self.remove_secret(ref)
         await self._remove(f"{self._base}/pods/{pod['metadata']['name']}", names.uid_of(pod), grace_seconds)
 
     async def remove_secret(self, ref: Ref) -> None:
