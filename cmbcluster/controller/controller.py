@@ -167,7 +167,12 @@ class Controller:
     def _is_steady(self, row: StandingRow) -> bool:
         """Whether an environment runs as was asked and is still heard of; the queue wakes it for its time."""
         is_running = row.phase == Phase.RUNNING and row.is_settled
-        return is_running and self._runtime.heard_running(Ref(row.id, row.slug, row.run)) is not None
+        # Without a time at which the queue wakes it, nobody would ever look at its deadline.
+        return (
+            is_running
+            and row.id in self._queue
+            and self._runtime.heard_running(Ref(row.id, row.slug, row.run)) is not None
+        )
 
     async def _work(self) -> None:
         while True:

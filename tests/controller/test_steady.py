@@ -117,3 +117,15 @@ async def test_when_it_is_seen_no_more_people_read_when_it_was_heard_of(tmp_path
         await platform.settle()
         lost = await platform.parts.environments.get(elena, view.id)
         assert (lost.phase, lost.last_seen_at) == (Phase.UNKNOWN, heard_at)
+
+
+async def test_what_nothing_will_wake_is_not_left_alone(tmp_path: Path) -> None:
+    async with open_platform(tmp_path) as platform:
+        view = await platform.running(await platform.sign_in("elena"))
+        platform.runtime.heard[ref_of(view)] = platform.clock()
+        async with platform.parts.database.reading() as work:
+            (row,) = await work.environments.unsettled()
+        controller = Controller(platform.parts)
+        assert not controller._is_steady(row)
+        controller._queue.add(view.id, 600.0)
+        assert controller._is_steady(row)
