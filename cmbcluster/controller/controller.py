@@ -152,6 +152,9 @@ class Controller:
                     self._queue.add(observation.ref.environment_id)
             except CMBClusterError as failed:
                 log.warning("observing_failed", error=str(failed))
+            except Exception:
+                # Whatever one observation led to, an observer that ended would be missed by all the others.
+                log.exception("observing_failed")
             # Jitter keeps replicas that lost the same runtime from asking together.
             await asyncio.sleep(OBSERVE_AGAIN_SECONDS * (0.5 + random.random()))  # noqa: S311
 
@@ -178,7 +181,7 @@ class Controller:
             rows, now = await work.environments.unsettled(), await work.now()
         looked_at: set[UUID] = set()
         for row in rows:
-            wait_seconds = quiet_seconds(row, now) if self._is_steady(row) else None
+            wait_seconds = quiet_seconds(row, now) if self._runs_as_asked(row) else None
             self._queue.add(row.id, wait_seconds or 0.0)
             if wait_seconds is None:
                 looked_at.add(row.id)
@@ -187,7 +190,12 @@ class Controller:
         return looked_at
 
     def _is_steady(self, row: StandingRow) -> bool:
-        """Whether an environment runs as was asked and is still heard of; the queue wakes it for its time."""
+        """Whether an environment needs no look: it runs as was asked, and the queue wakes it for its time."""
+        # Without a time at which the queue wakes it, nobody would ever look at its deadline.
+        return row.id in self._queue and self._runs_as_asked(row)
+
+    def _runs_as_asked(self, row: StandingRow) -> bool:
+        """Whether an environment runs, nothing else is wanted of it, and it is heard of."""
         is_running = row.phase == Phase.RUNNING and row.is_settled
         return is_running and self._runtime.heard_running(Ref(row.id, row.slug, row.run)) is not None
 

@@ -1,7 +1,8 @@
 """Runs that no row wants: older runs and those of a row at rest are stopped, unknown ones only after a grace.
 
-What has no row may belong to a database that is being restored, so it is seen twice and for
-ten minutes before it is stopped and cleared away. Its workspace is reported and never removed.
+What has no row, or is newer than its row, may belong to a database that is being restored, so it
+is seen twice and for ten minutes before it is stopped; without a row it is cleared away too. Its
+workspace is reported and never removed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class Orphans:
                 if self._is_long_unknown(ref, now):
                     await self._clear(ref)
                 continue
-            self._unknown.pop(ref, None)
+            is_newer = ref.generation > row.run
+            if not is_newer:
+                self._unknown.pop(ref, None)
             seen = self._seen.get(ref)
             if seen is None:
                 # It went away meanwhile.
@@ -65,6 +68,10 @@ class Orphans:
             if seen.sight is Sight.EXITED:
                 # How it ended is the row's affair.
                 self._forget(ref)
+            elif is_newer:
+                # The database was set back to before it began. How it ends is left to be seen.
+                if self._is_long_unknown(ref, now):
+                    await self._stop(ref, "newer_than_its_row")
             elif not _is_wanted(row, ref):
                 await self._stop(ref, "left_behind")
         if isinstance(self._runtime, Leftovers):

@@ -169,7 +169,7 @@ class Reconciler:
 
     async def _begin(self, row: Environment, _observation: Observation, now: datetime) -> float | None:
         """Nothing is there: start it, unless it was running and is lost."""
-        if row.phase in (Phase.RUNNING, Phase.UNKNOWN) and row.running_since is not None:
+        if _has_run(row):
             return await self._fail(row, Ending(StopReason.LOST, *words.LOST))
         spec = await self._contents.spec(row)
         self._reach(Checkpoint.BEFORE_START)
@@ -194,14 +194,22 @@ class Reconciler:
         await self._recorder.record(row, Finding(Phase.PULLING, [queued(row, now), *seen.stages]))
         return 0.0
 
-    async def _building(self, row: Environment, seen: Observation, _now: datetime) -> float | None:
+    async def _still(self, row: Environment, now: datetime, look_seconds: float = LOOK_AGAIN_SECONDS) -> float:
+        """When to look again at what is not seen to run: slow is not stopped, and its time goes on all the same."""
+        if not _has_run(row):
+            return look_seconds
+        due_seconds = await self._uptime.look(row, now)
+        return look_seconds if due_seconds is None else min(look_seconds, due_seconds)
+
+    async def _building(self, row: Environment, seen: Observation, now: datetime) -> float | None:
+        if _has_run(row):
+            return await self._still(row, now)
         await self._recorder.record(row, Finding(Phase.PULLING, seen.stages))
         return LOOK_AGAIN_SECONDS
 
-    async def _starting(self, row: Environment, seen: Observation, _now: datetime) -> float | None:
-        if row.phase in (Phase.RUNNING, Phase.UNKNOWN) and row.running_since is not None:
-            # It ran before and does not answer at the moment: slow is not stopped.
-            return LOOK_AGAIN_SECONDS
+    async def _starting(self, row: Environment, seen: Observation, now: datetime) -> float | None:
+        if _has_run(row):
+            return await self._still(row, now)
         await self._recorder.record(row, Finding(Phase.STARTING, seen.stages, _protection(seen)))
         return LOOK_AGAIN_SECONDS
 
@@ -209,7 +217,7 @@ class Reconciler:
         if row.phase == Phase.RUNNING:
             return await self._uptime.look(row, now)
         if seen.endpoint is None:
-            return LOOK_AGAIN_SECONDS
+            return await self._still(row, now)
         first = row.running_since is None
         values = {
             **_protection(seen),
@@ -236,8 +244,8 @@ class Reconciler:
         self._reach(Checkpoint.RUNNING_RECORDED)
         return 0.0
 
-    async def _ending(self, _row: Environment, _seen: Observation, _now: datetime) -> float | None:
-        return STOPPING_LOOK_SECONDS
+    async def _ending(self, row: Environment, _seen: Observation, now: datetime) -> float | None:
+        return await self._still(row, now, STOPPING_LOOK_SECONDS)
 
     async def _exited(self, row: Environment, seen: Observation, _now: datetime) -> float | None:
         ending = seen.ending or Ending(StopReason.LOST, *words.LOST)
@@ -252,11 +260,13 @@ class Reconciler:
             return 0.0
         return await self._fail(row, ending, seen.stages)
 
-    async def _unseen(self, row: Environment, _seen: Observation, _now: datetime) -> float | None:
+    async def _unseen(self, row: Environment, _seen: Observation, now: datetime) -> float | None:
         if row.phase == Phase.RUNNING:
             values = {"last_seen_at": self._seen_at.get(row.id, row.last_seen_at)}
             await self._recorder.record(row, Finding(Phase.UNKNOWN, values=values))
-        return LOOK_AGAIN_SECONDS
+            # Its time is looked at with the row as it is now.
+            return 0.0
+        return await self._still(row, now)
 
     async def _fail(self, row: Environment, ending: Ending, stages: Sequence[StageMark] = ()) -> float | None:
         values = {
@@ -340,6 +350,11 @@ class Reconciler:
         if size is None:
             return {}
         return {"measured_bytes": size, "measured_at": (await self._recorder.load(row.id))[1]}
+
+
+def _has_run(row: Environment) -> bool:
+    """Whether the row's present run came up, whatever is seen of it now."""
+    return row.phase in (Phase.RUNNING, Phase.UNKNOWN) and row.running_since is not None
 
 
 def _failed(resolution: Resolution, now: datetime) -> StageMark:

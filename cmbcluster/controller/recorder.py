@@ -224,6 +224,9 @@ class Recorder:
     async def _begun_again(self, seen: Environment, ending: Ending) -> Environment | None:
         async with self._database.transaction() as work:
             row = await _claimed(work, seen)
+            owner = await work.users.by_id(row.owner_id)
+            if owner is None or owner.disabled_at is not None:
+                return None
             now = await work.now()
             ran_seconds = _ran_seconds(row, ending, now)
             if row.restarts >= MOST_RESTARTS or row.uptime_seconds + row.extra_seconds - ran_seconds < WORTH_SECONDS:
@@ -316,7 +319,9 @@ def _ran_seconds(row: Environment, ending: Ending, now: datetime) -> int:
     """How much of its time a run used, until it was taken away."""
     if row.running_since is None:
         return 0
-    until = min(ending.ended_at or now, now)
+    ended_at = ending.ended_at
+    # A run that ended before it came up is one of which nobody knows when it ended.
+    until = now if ended_at is None or ended_at <= row.running_since else min(ended_at, now)
     return max(0, int((until - row.running_since).total_seconds()))
 
 

@@ -78,6 +78,10 @@ class WorkQueue(Generic[K]):
         if key in self._due:
             self._push(key, self._due[key])
 
+    def __contains__(self, key: object) -> bool:
+        """Whether a key is due at some time."""
+        return key in self._due
+
     def __len__(self) -> int:
         return len(self._due)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -42,3 +42,43 @@ async def test_a_run_that_goes_away_while_its_row_is_read_ends_no_sweep() -> Non
     await orphans.sweep()
     await orphans.sweep()
     assert reading.asked == 1
+
+
+class _Clocked:
+    """One row that stays as it is, and a clock."""
+
+    def __init__(self, row: StandingRow) -> None:
+        self.row = row
+        self.now = NOW
+
+    async def standing(self, environment_ids: Collection[UUID]) -> tuple[dict[UUID, StandingRow], datetime]:
+        """The row and the time."""
+        return dict.fromkeys(environment_ids, self.row), self.now
+
+
+class _Stopping(FakeRuntime):
+    """Notes what it is asked to stop and to remove, of runs it does not have."""
+
+    async def stop(self, ref: Ref) -> None:
+        self.stops.append(ref)
+
+
+async def test_a_run_newer_than_its_row_is_stopped_after_the_grace_alone_and_never_removed() -> None:
+    row = StandingRow(uuid4(), "lab-k7q2mx", 2, Phase.STOPPED.value, 1, 1, None)
+    rows, runtime = _Clocked(row), _Stopping()
+    orphans = Orphans(cast(Recorder, rows), runtime, grace_seconds=600)
+    older, newer = Ref(row.id, row.slug, 1), Ref(row.id, row.slug, 3)
+    for ref in (older, newer):
+        orphans.notice(Observation(ref, Sight.RUNNING, NOW))
+    await orphans.sweep()
+    # The database may have been set back to before it began.
+    assert runtime.stops == [older]
+    rows.now += timedelta(seconds=599)
+    await orphans.sweep()
+    assert newer not in runtime.stops
+    rows.now += timedelta(seconds=1)
+    await orphans.sweep()
+    assert newer in runtime.stops
+    orphans.notice(Observation(newer, Sight.EXITED, NOW))
+    await orphans.sweep()
+    assert runtime.removed == []

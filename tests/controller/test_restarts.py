@@ -8,7 +8,7 @@ from cmbcluster.controller.recorder import MOST_RESTARTS
 from cmbcluster.domain.actors import Actor
 from cmbcluster.domain.lifecycle import TAKEN_BY_CLUSTER, Phase, StopReason
 from cmbcluster.domain.views import EnvironmentView
-from cmbcluster.runtime.port import Ref
+from cmbcluster.runtime.port import Ending, Ref
 from tests.fakes.runtime import Behaviour
 from tests.faults.replicas import activity_of
 from tests.platform import Platform
@@ -63,6 +63,30 @@ async def test_its_time_goes_on_where_it_was(platform: Platform) -> None:
     assert view.deadline_at is not None
     assert third.deadline_at is not None
     assert (third.deadline_at - view.deadline_at).total_seconds() == 121
+
+
+async def test_an_end_before_its_beginning_gives_no_time_back(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await platform.sign_in("ada")
+    view = await running(platform, ada)
+    began_at = platform.clock()
+    platform.advance(600)
+    ending = Ending(StopReason.NODE_LOST, "Its machine left.", "Start it again.", ended_at=began_at)
+    monkeypatch.setattr(platform.runtime, "_ending", lambda *_: ending)
+    again = await taken_away(platform, ada, view, StopReason.NODE_LOST)
+    assert (again.deadline_at, again.phase) == (view.deadline_at, Phase.RUNNING)
+
+
+async def test_nothing_begins_again_for_who_was_disabled(platform: Platform) -> None:
+    ada = await platform.sign_in("ada")
+    view = await running(platform, ada)
+    async with platform.parts.database.transaction() as work:
+        owner = await work.users.by_id(ada.person())
+        assert owner is not None
+        owner.disabled_at = platform.clock()
+    last = await taken_away(platform, ada, view, StopReason.EVICTED)
+    assert (last.phase, len(platform.runtime.starts)) == (Phase.FAILED, 1)
 
 
 async def test_it_is_not_begun_again_for_ever(platform: Platform) -> None:

@@ -149,3 +149,15 @@ async def test_after_a_start_its_time_is_looked_after_without_anybody_waking_it(
             async with asyncio.timeout(10):
                 while not any(notice.kind == "warned" for notice in await platform.parts.notices.recent(elena)):
                     await asyncio.sleep(0.05)
+
+
+async def test_what_nothing_will_wake_is_not_left_alone(tmp_path: Path) -> None:
+    async with open_platform(tmp_path) as platform:
+        view = await platform.running(await platform.sign_in("elena"))
+        platform.runtime.heard[ref_of(view)] = platform.clock()
+        async with platform.parts.database.reading() as work:
+            (row,) = await work.environments.unsettled()
+        controller = Controller(platform.parts)
+        assert not controller._is_steady(row)
+        controller._queue.add(view.id, 600.0)
+        assert controller._is_steady(row)

@@ -11,14 +11,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
-from cmbcluster.runtime.kubernetes import names, packages
+from cmbcluster.runtime.kubernetes import names, packages, status
 from cmbcluster.runtime.kubernetes.names import Json, Place
 from cmbcluster.runtime.kubernetes.objects import Objects
 from cmbcluster.runtime.kubernetes.packages import Bundle
 from cmbcluster.runtime.port import Packages
 
 UNUSED_SECONDS = 24 * 3600.0
+# Who has not cleared for so long was not the controller that works, or could not reach the cluster.
+AWAY_SECONDS = 1200.0
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +44,7 @@ class Bundles:
         self._made: set[str] = set()
         # When each was needed last, or was first seen to be of no use; monotonic seconds.
         self._needed_at: dict[str, float] = {}
+        self._cleared_at = time.monotonic()
         self._turn = asyncio.Lock()
 
     async def make(self, content: Packages) -> Bundle:
@@ -59,20 +63,43 @@ class Bundles:
         self._made.discard(packages.bundle_name(key))
 
     async def clear(self, pods: Iterable[Json]) -> None:
-        """Delete those that no pod and no launch has needed for long; ``pods`` are all there are."""
-        used = {name for pod in pods for name in names.config_maps_of(pod)}
-        found = await self._objects.config_maps()
+        """Delete those that no pod and no launch has needed for long; ``pods`` are all that a watch knows."""
+        found = {each["metadata"]["name"]: each for each in await self._objects.config_maps()}
+        # Another controller, or somebody by hand, may have deleted what this process made.
+        self._made &= set(found)
         now = time.monotonic()
-        for name in used:
-            self._needed_at[name] = now
+        if now - self._cleared_at > AWAY_SECONDS:
+            # Another controller worked meanwhile, and what it needed is not known here.
+            self._needed_at.clear()
+        self._cleared_at = now
+        self._need(pods, now)
         for name, needed_at in list(self._needed_at.items()):
-            if name not in found and name not in used and now - needed_at > self._unused_seconds:
+            if name not in found and now - needed_at > self._unused_seconds:
                 del self._needed_at[name]
-        for name, uid in found.items():
-            async with self._turn:
-                if now - self._needed_at.setdefault(name, now) < self._unused_seconds:
-                    continue
-                _log.info("a bundle of packages that nothing needs is deleted", extra={"config_map": name})
-                self._made.discard(name)
-                await self._objects.remove_config_map(name, uid)
-                self._needed_at.pop(name, None)
+        candidates = [name for name, each in found.items() if self._is_unused(name, each, now)]
+        if candidates:
+            # A watch may be late: whatever is deleted is of no use to the pods that there are now.
+            self._need(await self._objects.pods(), now)
+        for name in candidates:
+            await self._remove(name, found[name], now)
+
+    async def _remove(self, name: str, config_map: Json, now: float) -> None:
+        async with self._turn:
+            if not self._is_unused(name, config_map, now):
+                return
+            _log.info("a bundle of packages that nothing needs is deleted", extra={"config_map": name})
+            self._made.discard(name)
+            await self._objects.remove_config_map(name, names.uid_of(config_map))
+            self._needed_at.pop(name, None)
+
+    def _need(self, pods: Iterable[Json], now: float) -> None:
+        for pod in pods:
+            for name in names.config_maps_of(pod):
+                self._needed_at[name] = now
+
+    def _is_unused(self, name: str, config_map: Json, now: float) -> bool:
+        made_at = status.moment(config_map["metadata"].get("creationTimestamp"))
+        if made_at is not None and (datetime.now(UTC) - made_at).total_seconds() < self._unused_seconds:
+            # Whoever made it may be about to make its pod.
+            return False
+        return now - self._needed_at.setdefault(name, now) >= self._unused_seconds

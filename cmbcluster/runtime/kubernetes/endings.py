@@ -7,20 +7,24 @@ be started again is for its owner or the controller to decide.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.packages import sentences
 from cmbcluster.packages.port import PackagesFailed
-from cmbcluster.runtime.kubernetes import install, status
+from cmbcluster.runtime.kubernetes import hopeless, install, status
+from cmbcluster.runtime.kubernetes.hopeless import Verdict, Warned
 from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.kubernetes.packages import MOUNT
 from cmbcluster.runtime.kubernetes.status import Pod
-from cmbcluster.runtime.port import Ending
+from cmbcluster.runtime.port import Ending, Sight
 from cmbcluster.runtime.wording import START_AGAIN, duration, exit_words, size
 
 SEE_LOG = "See the last lines of its log."
 ASK_OPERATOR = "Ask whoever runs this platform; nothing of yours is wrong."
+# The node ends what never answers by itself; this is for what answered it once and then no more.
+SILENCE_SECONDS = 60
 # Why the cluster itself ended a pod: the reasons of the condition DisruptionTarget.
 DISRUPTIONS: dict[str, tuple[StopReason, str, str]] = {
     "PreemptionByScheduler": (
@@ -49,17 +53,24 @@ TAKEN_AWAY = ("Somebody deleted it in the cluster.", START_AGAIN)
 _NOT_STARTED = re.compile(r'exec: \\?"(.+?)\\?": (.+?)(?:: unknown)?$')
 _NO_BUILD = re.compile(rf"{MOUNT}/builds/\w+/bin/python.*no such file", re.DOTALL)
 _DISK = re.compile(r"ephemeral[- ](?:local )?storage|emptyDir", re.IGNORECASE)
+_NODE_SHORT = re.compile(r"node (?:was low on|had condition)", re.IGNORECASE)
 
 
 def of_pod(pod: Pod, log_tail: str) -> Ending:
     """The ending of a pod that is over."""
     reason, what, then = _words(pod, log_tail)
-    ended = status.state(status.program(pod), "terminated") or status.state(status.installer(pod), "terminated")
-    code = ended.get("exitCode")
-    return Ending(
-        reason, what, then, log_tail, code if isinstance(code, int) else None,
-        status.moment(ended.get("finishedAt")) or datetime.now(UTC),
-    )  # fmt: skip
+    program = status.state(status.program(pod), "terminated")
+    # Of a program whose node vanished the status says for ever that it runs: the installer's end was not its own.
+    installer = {} if status.began(pod) is not None else status.state(status.installer(pod), "terminated")
+    code = (program or installer).get("exitCode")
+    disruption = of_disruption(pod)
+    ended_at = (
+        status.moment(program.get("finishedAt"))
+        or (disruption.ended_at if disruption is not None else None)
+        or status.moment(installer.get("finishedAt"))
+        or datetime.now(UTC)
+    )
+    return Ending(reason, what, then, log_tail, code if isinstance(code, int) else None, ended_at)
 
 
 def of_disruption(pod: Pod) -> Ending | None:
@@ -88,6 +99,34 @@ def misses_packages(pod: Pod) -> bool:
     return ended.get("reason") in ("StartError", "ContainerCannotRun") and bool(_NO_BUILD.search(message))
 
 
+def verdict(pod: Pod, sight: Sight, warnings: Iterable[Warned], build_seconds: int) -> Verdict | None:
+    """What stands in the way of a launch, as it is seen; None when nothing does or it is no launch any more."""
+    if sight is Sight.STARTING:
+        return _of_silence(pod)
+    if sight is not Sight.BUILDING:
+        return None
+    began = status.moment(status.state(status.installer(pod), "running").get("startedAt"))
+    if began is not None and datetime.now(UTC) - began > timedelta(seconds=build_seconds):
+        what = f"Installing the packages took longer than {duration(build_seconds)} and was given up."
+        return Verdict(StopReason.BUILD_FAILED, what, "Start it again: what was downloaded is kept.", began, 0, "")
+    return hopeless.of_pod(pod, warnings)
+
+
+def _of_silence(pod: Pod) -> Verdict | None:
+    """A program that answered the startup probe, which ends with that, and never the one after it."""
+    began, within_seconds = status.began(pod), status.ready_within_seconds(pod)
+    if began is None or status.was_ready(pod):
+        return None
+    if datetime.now(UTC) - began <= timedelta(seconds=within_seconds + SILENCE_SECONDS):
+        return None
+    return Verdict(StopReason.NEVER_READY, _never_ready(pod), SEE_LOG, began, 0, "")
+
+
+def _never_ready(pod: Pod) -> str:
+    within = duration(status.ready_within_seconds(pod))
+    return f"It started, but nothing answered on port {status.port(pod)} within {within}."
+
+
 def stopped(pod: Pod) -> Ending:
     """The ending of a pod that we are asked to stop."""
     ended_at = datetime.now(UTC)
@@ -98,12 +137,14 @@ def stopped(pod: Pod) -> Ending:
 
 def _words(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
     told = pod.get("status") or {}
-    if told.get("reason") == "Evicted" and _DISK.search(str(told.get("message", ""))):
+    if told.get("reason") == "Evicted" and _is_own_limit(str(told.get("message", ""))):
         what = "It wrote more outside of its workspace than it may, and was stopped."
         return StopReason.DISK_FULL, what, "Write large files into the workspace, then start it again."
     disruption = of_disruption(pod)
     if disruption is not None:
         return disruption.reason, disruption.what, disruption.then
+    if told.get("reason") == "Evicted":
+        return DISRUPTIONS["TerminationByKubelet"]
     if told.get("reason") and not status.program(pod):
         # The node refused it after the scheduler had chosen it: the two saw the node differently.
         return StopReason.NO_ROOM, f"The machine chosen for it refused it: {told['reason']}.", START_AGAIN
@@ -111,6 +152,11 @@ def _words(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
     if installing and installing.get("exitCode"):
         return _of_installer(pod, installing, log_tail)
     return _of_program(pod, log_tail)
+
+
+def _is_own_limit(message: str) -> bool:
+    """Whether it was evicted for a limit of its own; a node that is short of something itself ends whom it can."""
+    return bool(_DISK.search(message) and "exceed" in message) and not _NODE_SHORT.search(message)
 
 
 def _of_installer(pod: Pod, ended: Json, log_tail: str) -> tuple[StopReason, str, str]:
@@ -143,8 +189,7 @@ def _of_program(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
         return _not_started(str(ended.get("message", "")))
     ready, within_seconds = status.was_ready(pod), status.ready_within_seconds(pod)
     if not ready and _seconds(ended) >= within_seconds and ended.get("exitCode") in (137, 143, 0):
-        what = f"It started, but nothing answered on port {status.port(pod)} within {duration(within_seconds)}."
-        return StopReason.NEVER_READY, what, SEE_LOG
+        return StopReason.NEVER_READY, _never_ready(pod), SEE_LOG
     then = SEE_LOG if log_tail.strip() else "It printed nothing. Check the start command."
     return StopReason.EXITED, exit_words(int(ended.get("exitCode") or 0), ready=ready), then
 

@@ -54,6 +54,12 @@ class Launcher:
         elif key and status.state(status.installer(pod), "terminated").get("exitCode") == 0:
             self._installed.add(key)
 
+    def doubt(self, pod: Json) -> None:
+        """Its launch was given up: look again for what it installs from before the next one."""
+        key = names.annotations_of(pod).get(names.PACKAGES, "")
+        if key:
+            self._bundles.doubt(key)
+
     async def start(self, spec: Spec) -> None:
         """Make the run unless it is there, was there, or is refused. Raises Conflict beside another one."""
         ref = spec.ref

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from cmbcluster.errors import RuntimeUnavailable
 from cmbcluster.runtime.kubernetes import memory, names
 from cmbcluster.runtime.kubernetes.bundles import Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused
@@ -42,8 +43,9 @@ async def clear_bundles(bundles: Bundles, pods: Watcher | None) -> None:
         return
     try:
         await bundles.clear(list(pods.known.values()))
-    except ApiRefused as refused:
-        _log.info("bundles were not listed", extra={"error": str(refused)})
+    except (ApiRefused, RuntimeUnavailable) as refused:
+        # What else is left over is looked at all the same.
+        _log.info("bundles were not cleared", extra={"error": str(refused)})
 
 
 async def clear_secrets(objects: Objects, workspace: Workspace) -> None:

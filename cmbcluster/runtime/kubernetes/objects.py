@@ -66,10 +66,13 @@ class Objects:
         """The workspaces of all environments. Raises ApiRefused without the right to list them."""
         return await self._list("persistentvolumeclaims", self._place.selector)
 
-    async def config_maps(self) -> dict[str, str]:
-        """Name and uid of each config map that environments share. Raises ApiRefused without the right."""
-        found = await self._list("configmaps", self._place.shared_selector)
-        return {each["metadata"]["name"]: names.uid_of(each) for each in found}
+    async def config_maps(self) -> list[Json]:
+        """The config maps that environments share. Raises ApiRefused without the right to list them."""
+        return await self._list("configmaps", self._place.shared_selector)
+
+    async def pods(self) -> list[Json]:
+        """The pods of all environments. Raises ApiRefused without the right to list them."""
+        return await self._list("pods", self._place.selector)
 
     async def _list(self, kind: str, selector: str) -> list[Json]:
         return await self._cluster.pages(f"{self._base}/{kind}", labelSelector=selector)
@@ -142,7 +145,7 @@ class Objects:
         """
         ref = names.ref_of(pod)
         if ref is not None and uses_secret(pod):
-            await self._remove(f"{self._base}/secrets/{names.secret_name(ref)}")
+            await self.remove_secret(ref)
         await self._remove(f"{self._base}/pods/{pod['metadata']['name']}", names.uid_of(pod), grace_seconds)
 
     async def remove_secret(self, ref: Ref) -> None:

@@ -12,7 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from cmbcluster.domain.lifecycle import StopReason
@@ -41,7 +41,6 @@ from cmbcluster.runtime.kubernetes.usage import usage_of
 from cmbcluster.runtime.kubernetes.watching import Rhythm, Watcher
 from cmbcluster.runtime.listening import Listener
 from cmbcluster.runtime.port import Ending, LogLine, Observation, Ref, Sight, Spec, Workspace
-from cmbcluster.runtime.wording import duration
 from cmbcluster.settings import Settings
 
 FIRST_LIST_SECONDS = 5.0
@@ -122,9 +121,10 @@ class KubernetesRuntime:
         events = Watcher(cluster, objects.events_path(), {}, self._event_heard, trim=_name_alone, rhythm=self._rhythm)
         for watcher in (self._pods, events):
             self._begin(watcher.run(), "watch the cluster")
+        # Events are many, and only tell how far a launch is.
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LIST_SECONDS):
-                await asyncio.gather(self._pods.listed.wait(), events.listed.wait())
+                await self._pods.listed.wait()
 
     async def close(self) -> None:
         """Stop following; environments go on and the next ``open`` finds them."""
@@ -192,8 +192,13 @@ class KubernetesRuntime:
         try:
             for pod in list(self._pods.known.values()):
                 ref = names.ref_of(pod)
-                if ref is not None:
+                if ref is None:
+                    continue
+                try:
                     listener.tell(self._glimpse(pod, ref))
+                except Exception:
+                    # One pod that nobody can read must not keep the others from being told.
+                    _log.exception("a pod was not understood", extra={"environment": ref.slug})
             while True:
                 yield await listener.next()
         finally:
@@ -251,24 +256,16 @@ class KubernetesRuntime:
         if sight is Sight.STOPPING and ref not in self._taken and (taken := endings.of_taking(pod)) is not None:
             await self._objects.remember_first(ref, taken)
             self._note(ref, taken)
-        verdict = self._verdict(pod) if sight is Sight.BUILDING else None
+        verdict = endings.verdict(pod, sight, self._happenings.warnings(pod), self._settings.build_seconds)
         if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):
             _log.warning("a launch was given up", extra={"environment": ref.slug, "said": verdict.said})
+            self._launcher.doubt(pod)
             tail = await self._tail(pod) or verdict.said
             now = datetime.now(UTC)
             what, then = await self._shortage(pod, verdict) or (verdict.what, verdict.then)
             await self._end(pod, ref, Ending(verdict.reason, what, then, tail, ended_at=now))
             return Observation(ref, Sight.STOPPING, now, stages=seeing.stages_of(pod, pull, verdict, failed=True))
         return seeing.observation_of(pod, ref, pull=pull, verdict=verdict)
-
-    def _verdict(self, pod: Json) -> hopeless.Verdict | None:
-        began = status.moment(status.state(status.installer(pod), "running").get("startedAt"))
-        most = self._settings.build_seconds
-        if began is not None and datetime.now(UTC) - began > timedelta(seconds=most):
-            what = f"Installing the packages took longer than {duration(most)} and was given up."
-            then = "Start it again: what was downloaded is kept."
-            return hopeless.Verdict(StopReason.BUILD_FAILED, what, then, began, 0, "")
-        return hopeless.of_pod(pod, self._happenings.warnings(pod))
 
     async def _shortage(self, pod: Json, verdict: hopeless.Verdict) -> tuple[str, str] | None:
         """Figures for a launch that finds no room, where we may list the machines."""

@@ -23,6 +23,9 @@ from cmbcluster.runtime.kubernetes.names import uid_of
 PAGE = "500"
 # Of the time a watch was asked for: who was heard nothing from so long is not believed any more.
 WHOLE_SHARE = 0.9
+BREAKS = (ResourceGone, ApiBusy, ApiRefused, RuntimeUnavailable)
+# What an answer leads to that is not of the form the API server promises.
+UNREADABLE = (ValueError, KeyError, TypeError)
 _log = logging.getLogger(__name__)
 
 
@@ -86,7 +89,7 @@ class Watcher:
                     # Not even a bookmark: the server may have been set back to before our version, and would say
                     # nothing until its own have caught up with it.
                     self._version = ""
-            except (ResourceGone, ApiBusy, ApiRefused, RuntimeUnavailable) as wrong:
+            except (*BREAKS, *UNREADABLE) as wrong:
                 _log.info("a watch broke off", extra={"path": self._path, "error": str(wrong)})
                 if isinstance(wrong, ResourceGone | ApiRefused):
                     # From here nothing is told any more; a new list is.
@@ -115,11 +118,11 @@ class Watcher:
             if not following:
                 break
         for name in [name for name in self.known if name not in found]:
-            self._told(self.known.pop(name), True)
+            self._tell(self.known.pop(name), True)
         for name, item in found.items():
             old = self.known.get(name)
             if old is not None and uid_of(old) != uid_of(item):
-                self._told(self.known.pop(name), True)
+                self._tell(self.known.pop(name), True)
             elif old is not None and _version(old) == _version(item):
                 continue
             self._keep(name, item)
@@ -157,13 +160,24 @@ class Watcher:
                 self._keep(item["metadata"]["name"], item)
             elif kind == "DELETED":
                 self.known.pop(item["metadata"]["name"], None)
-                self._told(item, True)
-        except (ValueError, KeyError, TypeError) as wrong:
+                self._tell(item, True)
+        except UNREADABLE as wrong:
             raise ApiBusy("the stream broke off within a line") from wrong
+
+    def _tell(self, item: Json, is_gone: bool) -> None:
+        try:
+            self._told(item, is_gone)
+        except Exception:
+            # One object that nobody can read must not keep the others from being told.
+            _log.exception("a change was not understood", extra={"path": self._path, "name_told": _name(item)})
 
     def _keep(self, name: str, item: Json) -> None:
         self.known[name] = self._trim(item)
-        self._told(item, False)
+        self._tell(item, False)
+
+
+def _name(item: Json) -> str:
+    return str((item.get("metadata") or {}).get("name", ""))
 
 
 def _version(item: Json) -> str:

@@ -130,6 +130,26 @@ NO_SUCH_PROGRAM = 'runc: exec: "wat": executable file not found in $PATH: unknow
                  conditions=[DISRUPTED | {"reason": "TerminationByKubelet"}]),
             StopReason.EVICTED, "ran short",
         ),
+        (
+            # What its node was short of is not its own doing, and one that exceeds its request is only chosen first.
+            made("Failed", reason="Evicted", conditions=[DISRUPTED | {"reason": "TerminationByKubelet"}],
+                 message="The node was low on resource: ephemeral-storage. Container program was using 4Gi, "
+                         "which exceeds its request of 1Gi."),
+            StopReason.EVICTED, "ran short",
+        ),
+        (
+            made("Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage."),
+            StopReason.EVICTED, "ran short",
+        ),
+        (
+            made("Failed", reason="Evicted", conditions=[DISRUPTED | {"reason": "TerminationByKubelet"}],
+                 message='Usage of EmptyDir volume "tmp" exceeds the limit "1Gi".'),
+            StopReason.DISK_FULL, "outside of its workspace",
+        ),
+        (
+            made("Failed", reason="Evicted", message="Container program exceeded its local ephemeral storage limit"),
+            StopReason.DISK_FULL, "outside of its workspace",
+        ),
         (made("Failed", reason="OutOfcpu", message="Node didn't have enough"), StopReason.NO_ROOM, "OutOfcpu"),
     ],
 )  # fmt: skip
@@ -283,3 +303,49 @@ def test_a_namespace_made_a_moment_ago_gets_its_service_account_before_a_launch_
     verdict = hopeless.of_refusal(said, T0)
     assert not verdict.is_final(T0 + timedelta(seconds=20), 1.0)
     assert verdict.is_final(T0 + timedelta(seconds=40), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("pod", "after_seconds", "is_given_up"),
+    [
+        (running(ready=False), 91, False),
+        (running(ready=False), 6 + 90 + endings.SILENCE_SECONDS + 1, True),
+        (running(ready=False, ready_at=30), 6 + 90 + endings.SILENCE_SECONDS + 1, False),
+        (running(ready=True), 100_000, False),
+        (running(ready=False, container_ready=True), 100_000, False),
+    ],
+)
+def test_what_answered_its_node_once_and_never_got_ready_is_given_up(
+    pod: dict[str, Any], after_seconds: int, is_given_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, _zone: object = None) -> datetime:  # type: ignore[override]
+            return T0 + timedelta(seconds=after_seconds)
+
+    monkeypatch.setattr(endings, "datetime", Clock)
+    verdict = endings.verdict(pod, seeing.sight_of(pod), (), 60)
+    assert (verdict is not None) is is_given_up
+    if verdict is not None:
+        assert verdict.is_final(Clock.now())
+        assert verdict.reason is StopReason.NEVER_READY
+        assert verdict.what == "It started, but nothing answered on port 8888 within 1 min 30 s."
+
+
+def test_what_ran_on_a_node_that_vanished_ended_with_it_and_not_with_its_installation() -> None:
+    pod = running(ready=True)
+    pod["status"]["phase"] = "Failed"
+    assert (datetime.now(UTC) - (endings.of_pod(pod, "").ended_at or T0)).total_seconds() < 60
+    assert endings.of_pod(pod, "").exit_code is None
+    pod["status"]["conditions"].append(DISRUPTED | {"reason": "DeletionByPodGC"})
+    ending = endings.of_pod(pod, "")
+    assert (ending.reason, ending.ended_at) == (StopReason.NODE_LOST, T0 + timedelta(seconds=50))
+
+
+def test_a_failed_installation_ended_when_its_own_container_did() -> None:
+    terminated = {"exitCode": 73, "startedAt": at(2), "finishedAt": at(5)}
+    waiting = [container("program", waiting={"reason": "PodInitializing"})]
+    installers = [container("packages", terminated=terminated)]
+    pod = made("Failed", conditions=conditions(), initContainerStatuses=installers, containerStatuses=waiting)
+    ending = endings.of_pod(pod, "")
+    assert (ending.exit_code, ending.ended_at) == (73, T0 + timedelta(seconds=5))

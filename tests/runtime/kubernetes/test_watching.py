@@ -157,3 +157,28 @@ async def test_what_was_heard_counts_as_long_as_it_follows() -> None:
             while watcher.heard_at is not None:
                 assert watcher.heard_at >= heard_at
                 await asyncio.sleep(0.01)
+
+
+async def test_one_object_that_nobody_can_read_keeps_no_other_from_being_told() -> None:
+    class Picky(Seen):
+        def __call__(self, item: Json, is_gone: bool) -> None:
+            if item["metadata"]["name"] == "odd":
+                raise KeyError("containers")
+            super().__call__(item, is_gone)
+
+    changes = tells(event("ADDED", "odd", "6"), event("ADDED", "b", "7"), silent_for_seconds=30)
+    async with served(says(listed("5", pod("odd", "1"), pod("a", "2"))), changes) as (cluster, script):
+        seen = Picky()
+        task = asyncio.create_task(Watcher(cluster, "/pods", {}, seen, rhythm=QUICK).run())
+        try:
+            await until(seen, "+a", "+b")
+            assert not task.done()
+            assert len(script.asked) == 2
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def test_a_list_that_nobody_can_read_is_asked_for_again() -> None:
+    async with watched(says({"items": [{}]}), says(listed("5", pod("a", "1"))), ENDLESS) as (seen, _, _w):
+        await until(seen, "+a")
