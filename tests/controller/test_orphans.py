@@ -64,7 +64,7 @@ class _Stopping(FakeRuntime):
 
 
 async def test_a_run_newer_than_its_row_is_stopped_after_the_grace_alone_and_never_removed() -> None:
-    row = StandingRow(uuid4(), "lab-k7q2mx", 2, Phase.STOPPED.value, 1, 1, None)
+    row = StandingRow(uuid4(), "lab-k7q2mx", 2, Phase.STOPPED.value, 1, 1, None, NOW, 3600, 0)
     rows, runtime = _Clocked(row), _Stopping()
     orphans = Orphans(cast(Recorder, rows), runtime, grace_seconds=600)
     older, newer = Ref(row.id, row.slug, 1), Ref(row.id, row.slug, 3)
