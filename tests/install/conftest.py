@@ -39,6 +39,7 @@ class Installed(Running):
 
     release: Release
     log: Path
+    addresses: Addresses
 
     def enter(self, page: Page, person: str) -> None:
         """Sign in at the institution's provider."""
@@ -90,7 +91,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         stack.enter_context(forwarded("127.0.0.1", port, *release.edge_address()))
         log = folder / "said-before"
         log.touch()
-        yield Installed(url, port, release, log)
+        yield Installed(url, port, release, log, addresses)
 
 
 def _reached(stack: ExitStack, node: str, port: int) -> int:
