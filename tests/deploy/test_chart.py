@@ -126,14 +126,18 @@ def test_rights_are_these_and_no_others() -> None:
     assert not kinds(found, "ClusterRoleBinding")
     rights = {
         role["metadata"]["name"].removeprefix("cmb-cmbcluster-"): {
-            (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+            (f"{resource}.{group}".rstrip("."), verb)
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
         }
         for role in kinds(found, "Role")
     }
     assert rights["web"] == {
         ("pods", "get"),
-        ("persistentvolumeclaims", "get"),
         ("pods/log", "get"),
+        ("pods.metrics.k8s.io", "get"),
     }
     assert rights["controller"] == {
         *(("pods", verb) for verb in ("get", "list", "watch", "create", "delete")),
