@@ -15,7 +15,10 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Lookup = Callable[[str, int], Awaitable[tuple[str, ...]]]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_METADATA = frozenset({ipaddress.ip_address("100.100.100.200"), ipaddress.ip_address("fd00:ec2::254")})
+# Of clouds whose services for machines are at an address that is neither link-local nor private.
+_METADATA = frozenset(
+    ipaddress.ip_address(each) for each in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
+)
 
 
 async def look_up(host: str, port: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import os
 import shutil
@@ -33,6 +34,12 @@ MADE = {name: value for name, value in GIVEN.items() if name != "secrets.existin
     "secrets.redisUrl": "redis://:hunter2@redis:6379/0",
 }
 WITH_ACCOUNT = {"cmb-cmbcluster-web", "cmb-cmbcluster-controller"}
+# The metadata of clouds' machines, what is reserved, and what is meant for tests and examples.
+NOT_THE_INTERNET = (
+    "169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "192.0.2.1", "198.18.0.1", "198.19.255.255",
+    "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
+)  # fmt: skip
+INGRESS = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}]
 Json = dict[str, Any]
 
 pytestmark = pytest.mark.skipif(
@@ -129,14 +136,18 @@ def test_rights_are_these_and_no_others() -> None:
     assert not kinds(found, "ClusterRoleBinding")
     rights = {
         role["metadata"]["name"].removeprefix("cmb-cmbcluster-"): {
-            (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+            (f"{resource}.{group}".rstrip("."), verb)
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
         }
         for role in kinds(found, "Role")
     }
     assert rights["web"] == {
         ("pods", "get"),
-        ("persistentvolumeclaims", "get"),
         ("pods/log", "get"),
+        ("pods.metrics.k8s.io", "get"),
     }
     assert rights["controller"] == {
         *(("pods", verb) for verb in ("get", "list", "watch", "create", "delete")),
@@ -248,6 +259,10 @@ def test_environments_reach_nothing_private() -> None:
     four, six = (block["ipBlock"] for block in internet["egress"][0]["to"])
     assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"} <= set(four["except"])
     assert {"fc00::/7", "fe80::/10"} <= set(six["except"])
+    blocked = [ipaddress.ip_network(each) for each in four["except"]]
+    for address in NOT_THE_INTERNET:
+        assert any(ipaddress.ip_address(address) in network for network in blocked), address
+    assert not any(ipaddress.ip_address("151.101.0.223") in network for network in blocked)
     assert internet["podSelector"]["matchExpressions"] == [
         {"key": "cmbcluster.io/internet", "operator": "NotIn", "values": ["none"]}
     ]
@@ -267,9 +282,37 @@ def test_only_the_edge_talks_to_web_and_gate() -> None:
     assert "ingress" not in policies["cmb-cmbcluster-controller"]
 
 
+def test_the_edge_is_for_everybody_or_for_whom_the_operator_names() -> None:
+    def rules(*more: str) -> list[Json]:
+        found = kinds(objects(GIVEN, *more), "NetworkPolicy")
+        (policy,) = [each for each in found if each["metadata"]["name"] == "cmb-cmbcluster-edge"]
+        ingress: list[Json] = policy["spec"]["ingress"]
+        return ingress
+
+    open_ports = [{"protocol": "TCP", "port": 8080}]
+    assert rules() == [{"ports": open_ports}]
+    assert rules("--set-json", f"edge.from={json.dumps(INGRESS)}") == [{"ports": open_ports, "from": INGRESS}]
+
+
+@pytest.mark.parametrize(
+    ("more", "hops"),
+    [
+        ((), "1"),
+        (("--set", "trustedProxyHops=0"), "0"),
+        (("--set", "trustedProxyHops=0", "--set", "edge.service.type=LoadBalancer"), "0"),
+        (("--set", "trustedProxyHops=2", "--set", "edge.service.type=NodePort"), "2"),
+    ],
+)
+def test_how_many_proxies_are_believed(more: tuple[str, ...], hops: str) -> None:
+    data = [each["data"] for each in kinds(objects(GIVEN, *more), "ConfigMap")]
+    assert {each["CMB_TRUSTED_PROXY_HOPS"] for each in data if "CMB_TRUSTED_PROXY_HOPS" in each} == {hops}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"edge.service.type": "LoadBalancer"}, "trustedProxyHops: with edge.service.type LoadBalancer say"),
+        ({"edge.service.type": "NodePort"}, "trustedProxyHops: with edge.service.type NodePort say"),
         ({"publicUrl": ""}, "publicUrl"),
         ({"publicUrl": "cmb.example.org"}, "publicUrl"),
         ({"environments.workspaceImage": ""}, "workspaceImage"),

@@ -40,8 +40,8 @@ class Installed(Running):
 
     release: Release
     log: Path
+    addresses: Addresses
     registry: Served
-    registry_host: str
 
     def enter(self, page: Page, person: str) -> None:
         """Sign in at the institution's provider."""
@@ -89,14 +89,13 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
             index=stack.enter_context(mirrored(tmp_path_factory.mktemp("mirror"))),
         )
         registry = stack.enter_context(basic_registry(folder))
-        registry_host = f"{node}:{_reached(stack, node, registry.port)}"
-        addresses = replace(addresses, registry=registry_host)
+        addresses = replace(addresses, registry=f"{node}:{_reached(stack, node, registry.port)}")
         people = stack.enter_context(provider(folder, node, url))
         release = stack.enter_context(installed(addresses, people, folder))
         stack.enter_context(forwarded("127.0.0.1", port, *release.edge_address()))
         log = folder / "said-before"
         log.touch()
-        yield Installed(url, port, release, log, registry, registry_host)
+        yield Installed(url, port, release, log, addresses, registry)
 
 
 def _reached(stack: ExitStack, node: str, port: int) -> int:

@@ -42,8 +42,8 @@ def image(up: Installed) -> Iterator[str]:
         (pytest.fail if os.environ.get("CMB_REQUIRE_ALL") else pytest.skip)(absent)
     assert program is not None
     push_page(Path(program), up.registry.url)
-    with pulled_over_http(up.registry_host):
-        yield f"{up.registry_host}/{REPOSITORY}:1.0"
+    with pulled_over_http(up.addresses.registry):
+        yield f"{up.addresses.registry}/{REPOSITORY}:1.0"
 
 
 def digest_on(page: Page, up: Running, identity: str) -> str:
@@ -58,7 +58,7 @@ def test_an_image_of_ones_own_runs_by_its_tag_and_starts_again_by_its_digest(
     elena: tuple[BrowserContext, Page], up: Installed, image: str
 ) -> None:
     context, page = elena
-    enter_account(page, up, up.registry_host)
+    enter_account(page, up, up.addresses.registry)
     sky = launch_image(page, up, "sky", image)
     wait_running(page, up, sky)
     digest = digest_on(page, up, sky.id)

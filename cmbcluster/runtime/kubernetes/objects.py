@@ -5,14 +5,18 @@ An object is ours only by its labels, and is deleted only as the very one that w
 
 from __future__ import annotations
 
+import logging
+
 from cmbcluster.errors import Conflict, RuntimeUnavailable
 from cmbcluster.runtime.kubernetes import manifests, memory, names, status
 from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster
 from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json
+from cmbcluster.runtime.kubernetes.quantities import amount
 from cmbcluster.runtime.port import Ending, Ref, Spec
 
 UNWANTED = frozenset({400, 403, 422})
+_log = logging.getLogger(__name__)
 
 
 class NotOurs(RuntimeUnavailable):
@@ -90,7 +94,20 @@ class Objects:
             raise _contradiction("workspace")
         if status.is_going(found):
             raise Conflict("The workspace of that name is being removed.", "Try again in a moment.")
+        await self._grow(found, spec)
         return found
+
+    async def _grow(self, claim: Json, spec: Spec) -> None:
+        """Ask for as much as the owner may have now. A workspace that stays small is better than no launch."""
+        held_bytes = amount(claim["spec"].get("resources", {}).get("requests", {}).get("storage"))
+        if held_bytes is None or spec.workspace_bytes <= held_bytes:
+            return
+        change = {"spec": {"resources": {"requests": {"storage": str(spec.workspace_bytes)}}}}
+        try:
+            await self._cluster.patch(self._claim_path(spec.ref.slug), change)
+        except (ApiRefused, RuntimeUnavailable) as refused:
+            # Most often its storage class does not let volumes grow.
+            _log.warning("a workspace did not grow", extra={"environment": spec.ref.slug, "said": str(refused)})
 
     async def make_secret(self, spec: Spec, claim_uid: str) -> None:
         """The variables of the run. One of that name is as good: a run has one set of them."""

@@ -207,9 +207,17 @@ spec:
     - {name: {{ .name }}, port: {{ .port }}, targetPort: {{ .name }}}
 {{- end }}
 
+{{/* Zero is a number too, so only what is unset is filled in. */}}
+{{- define "cmbcluster.hops" -}}
+{{- if not (kindIs "invalid" .Values.trustedProxyHops) }}{{ .Values.trustedProxyHops }}
+{{- else if eq .Values.edge.service.type "ClusterIP" }}1
+{{- else }}{{ fail (printf "trustedProxyHops: with edge.service.type %s say how many proxies of yours add themselves to X-Forwarded-For; 0 when none does" .Values.edge.service.type) }}
+{{- end }}
+{{- end }}
+
 {{- define "cmbcluster.settings" -}}
 CMB_PUBLIC_URL: {{ required "publicUrl is the address of the dashboard, such as https://cmb.example.org" .Values.publicUrl | quote }}
-CMB_TRUSTED_PROXY_HOPS: {{ .Values.trustedProxyHops | quote }}
+CMB_TRUSTED_PROXY_HOPS: {{ include "cmbcluster.hops" . | quote }}
 CMB_RUNTIME: kubernetes
 CMB_INSTANCE: {{ include "cmbcluster.name" . }}
 CMB_KUBERNETES_NAMESPACE: {{ include "cmbcluster.environments" . }}
