@@ -24,6 +24,8 @@ from cmbcluster.wiring import parts
 
 _CSV_HEAD = ("time_utc", "kind", "by", "environment", "detail", "result", "address", "operation_id")
 _CSV_BATCH_ROWS = 200
+# Offsets beyond any log, so that a number of any size is read as one.
+OFFSET_LIMIT = 2**53
 # A downloaded text must never be run as a page of ours.
 _DOWNLOAD = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
@@ -33,9 +35,12 @@ def _offset(request: Request) -> int:
     try:
         if len(text) > 20:
             raise ValueError(text[:20])
-        return int(text)
+        offset = int(text)
+        if abs(offset) > OFFSET_LIMIT:
+            raise ValueError(text)
     except ValueError as wrong:
         raise InvalidInput("offset", "The offset is not a number of bytes.", "Use a whole number.") from wrong
+    return offset
 
 
 def _truth(request: Request, name: str) -> bool:
@@ -49,10 +54,12 @@ async def environment_log(request: Request) -> Response:
     # Asked first, so that a stranger gets an answer and not the beginning of an empty stream.
     await parts().environments.get(actor, environment_id)
     lines = _ndjson(actor, environment_id, _offset(request), _truth(request, "follow"))
+    check_followed(actor)
     if _truth(request, "follow"):
-        check_followed(actor)
-        lines = counted(while_signed_in(lines, actor, session_token_of(request)), actor)
-    return StreamingResponse(lines, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
+        lines = while_signed_in(lines, actor, session_token_of(request))
+    return StreamingResponse(
+        counted(lines, actor), media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"}
+    )
 
 
 async def _ndjson(actor: Actor, environment_id: UUID, offset: int, follow: bool) -> AsyncIterator[str]:
@@ -70,7 +77,9 @@ async def environment_log_download(request: Request) -> Response:
     environment = await parts().environments.get(actor, environment_id)
     name = f"{environment.name} {datetime.now(UTC):%Y-%m-%d}.log"
     headers = {**_DOWNLOAD, "Content-Disposition": attachment(name)}
-    return StreamingResponse(_text(actor, environment_id), media_type="text/plain; charset=utf-8", headers=headers)
+    check_followed(actor)
+    lines = counted(_text(actor, environment_id), actor)
+    return StreamingResponse(lines, media_type="text/plain; charset=utf-8", headers=headers)
 
 
 async def _text(actor: Actor, environment_id: UUID) -> AsyncIterator[str]:

@@ -187,9 +187,20 @@ async def test_logs_stream_and_download(site: Site) -> None:
     assert saved.text == "".join(f"{line.text}\n" for line in lines)
     assert saved.headers["content-disposition"].startswith('attachment; filename="planck ')
     assert saved.headers["content-security-policy"].startswith("sandbox")
-    bad = await site.client.get(f"/api/environments/{environment.id}/log?offset=one")
-    assert bad.status_code == 422
-    assert bad.json()["field"] == "offset"
+    for offset in ("one", "9" * 20, "-" + "9" * 19, "9" * 5000):
+        bad = await site.client.get(f"/api/environments/{environment.id}/log?offset={offset}")
+        assert bad.status_code == 422, offset
+        assert bad.json()["field"] == "offset"
+
+
+@pytest.mark.parametrize("path", ["log", "log?follow=1", "log/download"])
+async def test_a_person_reads_no_more_logs_at_once_than_anybody_may(
+    site: Site, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    environment = await site.platform.running(await site.platform.sign_in("elena"))
+    await site.sign_in("elena")
+    monkeypatch.setattr(standing, "MOST_FOLLOWED", 0)
+    assert (await site.client.get(f"/api/environments/{environment.id}/{path}")).status_code == 429
 
 
 async def _follow(site: Site, environment_id: object, heard: asyncio.Event) -> None:

@@ -24,12 +24,11 @@ from cmbcluster.domain.views import EnvironmentView
 from cmbcluster.http.api import shapes
 from cmbcluster.http.api.callers import Caller, find_caller, while_welcome
 from cmbcluster.http.api.paging import answer
+from cmbcluster.http.exports import OFFSET_LIMIT
 from cmbcluster.http.standing import check_followed, counted, followed
 from cmbcluster.wiring import parts
 
 LONGEST_WAIT_SECONDS = 60
-# Offsets beyond any log, so that a number of any size is read as one.
-OFFSET_LIMIT = 2**53
 Until = Literal["running", "rest"]
 
 
@@ -100,10 +99,12 @@ async def logs(
     # Asked first, so that a stranger gets an answer and not the beginning of an empty stream.
     await parts().environments.get(caller, environment_id)
     lines = _ndjson(caller, environment_id, offset, follow)
+    check_followed(caller)
     if follow:
-        check_followed(caller)
-        lines = counted(while_welcome(lines, request, caller), caller)
-    return StreamingResponse(lines, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
+        lines = while_welcome(lines, request, caller)
+    return StreamingResponse(
+        counted(lines, caller), media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"}
+    )
 
 
 async def _ndjson(actor: Actor, environment_id: UUID, offset: int, follow: bool) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ written, in microseconds: as good to continue from, and true even after old line
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -19,6 +20,11 @@ from cmbcluster.runtime.wording import showable
 
 TAIL_LINES = 40
 SHORTEST_LINE_BYTES = 8
+# What is read from the end is held until it is whole, in a process that everybody shares.
+MOST_TAIL_BYTES = 1024**2
+MOST_TAIL_LINES = 20_000
+# More than a node keeps of one log by default (10 MiB): a cluster cuts at the end, where the lines are that are wanted.
+MOST_READ_BYTES = 16 * 1024**2
 PAUSE_SECONDS = 1.0
 SILENCE_SECONDS = 3600.0
 _MICROSECONDS = 1_000_000
@@ -29,12 +35,9 @@ async def read(cluster: Cluster, path: str, uid: str, offset: int, *, follow: bo
     reached = max(offset, 0)
     query: dict[str, str] = {}
     if offset < 0:
-        last = [line async for line in _once(cluster, path, {"tailLines": str(-offset // SHORTEST_LINE_BYTES + 1)}, 0)]
-        for line in _cut(last, -offset):
+        async for line in _last(cluster, path, min(-offset, MOST_TAIL_BYTES)):
             reached = line.offset
             yield line
-        if not last and not follow:
-            return
     while True:
         if reached:
             since = datetime.fromtimestamp(reached // _MICROSECONDS, UTC)
@@ -81,16 +84,20 @@ async def _once(cluster: Cluster, path: str, query: dict[str, str], after: int) 
             raise RuntimeUnavailable(f"The log could not be read: {busy}") from busy
 
 
-def _cut(lines: list[LogLine], most_bytes: int) -> list[LogLine]:
-    """The last whole lines that fit."""
-    kept: list[LogLine] = []
-    size_bytes = 0
-    for line in reversed(lines):
-        size_bytes += len(line.text.encode()) + 1
-        if size_bytes > most_bytes:
-            break
-        kept.append(line)
-    return kept[::-1]
+async def _last(cluster: Cluster, path: str, most_bytes: int) -> AsyncIterator[LogLine]:
+    """The last whole lines that fit. What fits no more is let go of while the rest is read."""
+    lines = min(most_bytes // SHORTEST_LINE_BYTES + 1, MOST_TAIL_LINES)
+    query = {"tailLines": str(lines), "limitBytes": str(MOST_READ_BYTES)}
+    kept: deque[tuple[int, LogLine]] = deque()
+    held_bytes = 0
+    async for line in _once(cluster, path, query, 0):
+        size_bytes = len(line.text.encode()) + 1
+        kept.append((size_bytes, line))
+        held_bytes += size_bytes
+        while held_bytes > most_bytes:
+            held_bytes -= kept.popleft()[0]
+    while kept:
+        yield kept.popleft()[1]
 
 
 def _split(text: str) -> tuple[datetime | None, str]:

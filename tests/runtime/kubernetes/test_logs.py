@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from aiohttp import web
 
 from cmbcluster.runtime.kubernetes import logs
@@ -50,6 +51,17 @@ async def test_the_last_bytes_are_whole_lines() -> None:
     assert [line.text for line in lines] == ["two", "three with words"]
     assert "tailLines" in asked[0]
     assert (await read(text(TEXT), offset=-3))[0] == []
+
+
+async def test_the_end_of_a_log_is_held_in_bounds_whatever_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MOST_TAIL_BYTES", 1000)
+    monkeypatch.setattr(logs, "MOST_TAIL_LINES", 50)
+    said = "".join(f"2026-01-01T00:00:00.{n:06}Z {n:09}\n" for n in range(1, 5000))
+    lines, asked = await read(text(said), offset=-(2**53))
+    assert [line.text for line in lines] == [f"{n:09}" for n in range(4900, 5000)]
+    assert asked == [
+        {"container": "program", "timestamps": "true", "tailLines": "50", "limitBytes": str(logs.MOST_READ_BYTES)}
+    ]
 
 
 async def test_following_ends_with_the_pod() -> None:
