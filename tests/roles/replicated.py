@@ -35,6 +35,9 @@ class Replicated(Pairs):
         await asyncio.gather(
             *(service.until_led_to(each) for service in self.services.values() for each in service.replicas)
         )
+        for service in self.services.values():
+            # Edges that were there first have knocked until then.
+            service.refused = 0
 
     def replica(self, role: str) -> Replica:
         """One more, on ports of its own."""
