@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Error as BrowserError
 
 from tests import browsers
 from tests.e2e.conftest import Running, free_port, sign_in
@@ -28,6 +29,7 @@ from tests.postgres import Databases, own_server
 from tests.servers.redis import RedisServer
 
 PATIENCE_MILLISECONDS = 30_000
+SIGN_IN_TRIES = 3
 # What Playwright itself waits.
 USUAL_MILLISECONDS = 5_000
 playwright = browsers.playwright
@@ -127,7 +129,12 @@ def killer(up: Installed, chance: random.Random) -> Iterator[Killer]:
 
 @pytest.fixture(scope="package")
 def elena(browser: Browser, up: Installed, killer: Killer) -> Iterator[tuple[BrowserContext, Page]]:
-    """Elena, premium, signed in for all tests."""
-    context, page = sign_in(browser, up, "Elena")
+    """Elena, premium, signed in for all tests; who meets a replica that was just killed tries again."""
+    for _ in range(SIGN_IN_TRIES - 1):
+        with suppress(BrowserError):
+            context, page = sign_in(browser, up, "Elena")
+            break
+    else:
+        context, page = sign_in(browser, up, "Elena")
     yield context, page
     context.close()

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.e2e.conftest import Running
 from tests.e2e.test_cluster import REPOSITORY, WORDS, delete_with_workspace, enter_account, launch_image, push_page
 from tests.e2e.test_day import opened, start, stop, wait_running
 from tests.install.conftest import Installed
+from tests.install.persistence import persistently, with_patience
 from tests.kubernetes.cluster import wanted
 
 
@@ -58,8 +60,8 @@ def test_an_image_of_ones_own_runs_by_its_tag_and_starts_again_by_its_digest(
     elena: tuple[BrowserContext, Page], up: Installed, image: str
 ) -> None:
     context, page = elena
-    enter_account(page, up, up.addresses.registry)
-    sky = launch_image(page, up, "sky", image)
+    with_patience(partial(enter_account, page, up, up.addresses.registry))
+    sky = persistently(page, up, "sky", partial(launch_image, page, up, "sky", image))
     wait_running(page, up, sky)
     digest = digest_on(page, up, sky.id)
     with opened(context, page) as tab:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.test_day import (
-    launched,
     test_a_notebook_cell_runs_over_its_websocket,
     test_another_person_gets_nowhere_by_any_address,
     test_stages_go_by_and_the_explorer_answers_a_slider,
@@ -20,6 +19,7 @@ from tests.install.own_image import (
     image,
     test_an_image_of_ones_own_runs_by_its_tag_and_starts_again_by_its_digest,
 )
+from tests.install.persistence import launched
 from tests.kubernetes.cluster import needs
 
 __all__ = [
