@@ -8,11 +8,10 @@ from unittest.mock import patch
 
 from cmbcluster import wiring
 from cmbcluster.cli import main
-from cmbcluster.domain.sources import Lock, PythonSource
 from cmbcluster.runtime.kubernetes.runtime import KubernetesRuntime
 from cmbcluster.runtime.port import Placement, Spec, Toleration
 from cmbcluster.settings import Settings
-from tests.fakes.resolver import FakeResolver
+from tests.kubernetes.whole import NoPackages
 
 SIMULATED = Placement(node_selector=(("type", "simulated"),), tolerations=(Toleration("simulated"),))
 
@@ -23,13 +22,6 @@ class SimulatedRuntime(KubernetesRuntime):
     async def start(self, spec: Spec) -> None:
         """Start it there."""
         await super().start(replace(spec, placement=SIMULATED))
-
-
-class NoPackages(FakeResolver):
-    """Every source needs nothing."""
-
-    async def _resolve(self, source: PythonSource) -> Lock:
-        return Lock("", source.python, 0)
 
 
 async def _open_runtime(settings: Settings, *, follow: bool) -> SimulatedRuntime:

@@ -43,16 +43,12 @@ async def _is_ready(health_port: int) -> bool:
 
 @dataclass
 class Service:
-    """One address for the replicas of a role. ``refused`` counts connections that their replica did not take.
-
-    ``latest_seconds`` is how long it took at most until a change of readiness decided who gets connections.
-    """
+    """One address for the replicas of a role. ``refused`` counts connections that their replica did not take."""
 
     role: str
     port: int
     replicas: list[Replica] = field(default_factory=list)
     refused: int = 0
-    latest_seconds: float = 0.0
     _led_to: list[Replica] = field(default_factory=list)
     _turn: itertools.count[int] = field(default_factory=itertools.count)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -85,19 +81,13 @@ class Service:
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
         known: list[Replica] = []
-        looked_at = loop.time()
         while True:
             answers = await asyncio.gather(*(_is_ready(each.process.health_port) for each in self.replicas))
             seen = [each for each, ready in zip(self.replicas, answers, strict=False) if ready]
             if seen != known:
                 known = seen
-                loop.call_later(LATE_SECONDS, self._lead, seen, looked_at)
-            looked_at = loop.time()
+                loop.call_later(LATE_SECONDS, setattr, self, "_led_to", seen)
             await asyncio.sleep(POLL_SECONDS)
-
-    def _lead(self, to: list[Replica], since: float) -> None:
-        self._led_to = to
-        self.latest_seconds = max(self.latest_seconds, asyncio.get_running_loop().time() - since)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -228,10 +228,7 @@ async def test_f25_no_request_fails_while_every_replica_is_replaced(
     print(f"{sum(load.said.values())} answers {dict(load.said)}, closed {dict(load.closed)}, refused {refused}")
     print(f"launched {len(load.launched)}", *load.wrong, sep="\n")
     assert load.wrong == []
-    # Where this machine was too busy to follow readiness in time, connections to those who had left were ours.
-    in_time = [role for role, service in platform.services.items() if service.latest_seconds < LINGER_SECONDS]
-    print(f"followed in time: {in_time}")
-    assert not any(refused[role] for role in in_time)
+    assert not any(refused.values())
     # What was sent off came once.
     assert application.numbers == Counter(range(1, load.sent + 1))
     started = (tmp_path / "started").read_text().split()
