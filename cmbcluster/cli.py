@@ -51,6 +51,9 @@ def root(
 @app.command()
 def up() -> None:
     """Run the whole platform in this terminal until Ctrl-C."""
+    from cmbcluster.commands.optional_imports import load_without_optional_parts
+
+    load_without_optional_parts()
     from cmbcluster.commands.up import run_up
     from cmbcluster.settings import load_settings
 
@@ -60,6 +63,9 @@ def up() -> None:
 @app.command()
 def web() -> None:
     """Run the pages and the HTTP API alone, as one of several processes."""
+    from cmbcluster.commands.optional_imports import load_without_optional_parts
+
+    load_without_optional_parts()
     from cmbcluster.commands.roles.web import Web
 
     _run_role(Web)
