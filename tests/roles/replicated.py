@@ -52,6 +52,11 @@ class Replicated(Pairs):
         }
         return Replica(self.roles.start(role, **binds), port)
 
+    def said_by(self, role: str) -> str:
+        """The last lines of every process of a role, those that have ended too."""
+        logs = [each.log.read_text() for each in self.roles.started if each.role == role]
+        return "\n\n".join("\n".join(log.splitlines()[-40:]) for log in logs)
+
     def port_of(self, _which: int) -> int:
         """All browsers come by the one address."""
         return self.roles.port

@@ -1,7 +1,7 @@
 """A stand-in for a Kubernetes Service and for the rolling update of a Deployment, over processes of this machine.
 
-New connections go to replicas whose readiness answers 200, some time after it began to, and for some time after it
-stopped. What is open stays where it is, as behind kube-proxy.
+New connections go to replicas whose readiness answers 200, some time after it began to, and to one that is told to
+end for some time more. What is open stays where it is, as behind kube-proxy.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ CHUNK_BYTES = 65536
 ENDS_SECONDS = 60.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Replica:
     """A process and where it takes connections."""
 
     process: Process
     port: int
+    is_ready: bool = False
+    is_told_to_end: bool = False
 
 
 async def _is_ready(health_port: int) -> bool:
@@ -50,6 +52,7 @@ class Service:
     replicas: list[Replica] = field(default_factory=list)
     refused: int = 0
     _led_to: list[Replica] = field(default_factory=list)
+    _chosen: list[Replica] = field(default_factory=list)
     _turn: itertools.count[int] = field(default_factory=itertools.count)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -79,15 +82,33 @@ class Service:
         task.add_done_callback(self._tasks.discard)
 
     async def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        known: list[Replica] = []
+        """Each replica is asked by itself: one that answers late says nothing about the others."""
+        asked: set[Replica] = set()
         while True:
-            answers = await asyncio.gather(*(_is_ready(each.process.health_port) for each in self.replicas))
-            seen = [each for each, ready in zip(self.replicas, answers, strict=False) if ready]
-            if seen != known:
-                known = seen
-                loop.call_later(LATE_SECONDS, setattr, self, "_led_to", seen)
+            for each in self.replicas:
+                if each not in asked:
+                    asked.add(each)
+                    self._keep(self._ask(each))
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _ask(self, replica: Replica) -> None:
+        while replica in self.replicas and not replica.is_told_to_end:
+            replica.is_ready = await _is_ready(replica.process.health_port)
+            self._lead_later()
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _lead_later(self) -> None:
+        """Lead to those that are ready and may stay, when a cluster would have told its nodes so."""
+        chosen = [each for each in self.replicas if each.is_ready and not each.is_told_to_end]
+        if chosen != self._chosen:
+            self._chosen = chosen
+            asyncio.get_running_loop().call_later(LATE_SECONDS, setattr, self, "_led_to", chosen)
+
+    def tell_to_end(self, replica: Replica) -> None:
+        """End a replica; a cluster takes it out of its Services at that moment, whatever its readiness says."""
+        replica.is_told_to_end = True
+        self._lead_later()
+        replica.process.process.terminate()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -129,7 +150,7 @@ async def rolled(service: Service, make: Callable[[], Replica]) -> None:
         new = make()
         service.replicas.append(new)
         await new.process.until_ready()
-        old.process.process.terminate()
+        service.tell_to_end(old)
         status = await asyncio.to_thread(old.process.process.wait, ENDS_SECONDS)
         assert status == 0, old.process.log.read_text()
         service.replicas.remove(old)
