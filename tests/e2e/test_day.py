@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.e2e.conftest import Running, sign_in
 
@@ -23,6 +24,8 @@ pytestmark = [
 ]
 
 BUILD_MILLISECONDS = 420_000
+OPEN_MILLISECONDS = 20_000
+OPEN_TRIES = 3
 APPLICATIONS = ("CMB explorer", "JupyterLab", "Denario", "CMBAgent")
 
 
@@ -55,12 +58,23 @@ def wait_running(page: Page, up: Running, launched: Launched) -> None:
     assert page.locator("main .phase").first.inner_text() == "Running", page.locator("main").inner_text()
 
 
+def open_tab(context: BrowserContext, page: Page) -> Page:
+    """Click *Open*; once more when the new tab stays empty, as a person does where replicas are killed."""
+    for _ in range(OPEN_TRIES):
+        with context.expect_page() as opening:
+            page.locator("main").get_by_role("link", name="Open", exact=True).click()
+        tab = opening.value
+        with suppress(PlaywrightTimeout):
+            tab.wait_for_url(re.compile("^http"), timeout=OPEN_MILLISECONDS, wait_until="commit")
+            return tab
+        tab.close()
+    raise AssertionError(f"the new tab stayed empty {OPEN_TRIES} times")
+
+
 @contextmanager
 def opened(context: BrowserContext, page: Page) -> Iterator[Page]:
     """Click *Open* and get the new tab, which is closed in any case."""
-    with context.expect_page() as opening:
-        page.locator("main").get_by_role("link", name="Open", exact=True).click()
-    tab = opening.value
+    tab = open_tab(context, page)
     try:
         yield tab
     finally:
@@ -123,7 +137,13 @@ def test_a_notebook_cell_runs_over_its_websocket(
 
 def run_cell(lab: Page, code: str, answer: str) -> None:
     """Make a notebook with the launcher, run one cell, and read what it printed."""
-    lab.wait_for_url(re.compile(r"/lab"), timeout=60_000, wait_until="commit")
+    for _ in range(OPEN_TRIES):
+        with suppress(PlaywrightTimeout):
+            lab.wait_for_url(re.compile(r"/lab"), timeout=OPEN_MILLISECONDS, wait_until="commit")
+            break
+        # Where a replica was killed on the way in, its page says to reload it.
+        lab.reload(wait_until="commit")
+    assert "/lab" in lab.url, f"{lab.url} shows: {lab.locator('body').inner_text()[:500]}"
     lab.goto(lab.url.split("/lab")[0] + "/lab?reset", wait_until="commit")  # Not the tabs of the last visit.
     lab.locator(".jp-LauncherCard", has_text="ipykernel").first.click(timeout=90_000)
     cell = lab.locator(".jp-Notebook .jp-Cell .cm-content").first

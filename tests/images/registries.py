@@ -53,6 +53,12 @@ class Served:
     def host(self) -> str:
         return urlsplit(self.url).netloc
 
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.url).port
+        assert port is not None
+        return port
+
 
 def program() -> str:
     """The registry's program; skips, or fails where nothing may be skipped."""

@@ -6,7 +6,7 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from playwright.sync_api import Error as BrowserError
 from tests import browsers
 from tests.e2e.conftest import Running, free_port, sign_in
 from tests.faults.replicas import seeded
+from tests.images.registries import Served, basic_registry
 from tests.install.forward import forwarded
 from tests.install.killer import Killer, killing
 from tests.install.people import PROVIDER, provider
@@ -42,6 +43,7 @@ class Installed(Running):
     release: Release
     log: Path
     addresses: Addresses
+    registry: Served
 
     def enter(self, page: Page, person: str) -> None:
         """Sign in at the institution's provider."""
@@ -88,12 +90,14 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
             redis=_moved(redis.url, node, reached[redis.port]),
             index=stack.enter_context(mirrored(tmp_path_factory.mktemp("mirror"))),
         )
+        registry = stack.enter_context(basic_registry(folder))
+        addresses = replace(addresses, registry=f"{node}:{_reached(stack, node, registry.port)}")
         people = stack.enter_context(provider(folder, node, url))
         release = stack.enter_context(installed(addresses, people, folder))
         stack.enter_context(forwarded("127.0.0.1", port, *release.edge_address()))
         log = folder / "said-before"
         log.touch()
-        yield Installed(url, port, release, log, addresses)
+        yield Installed(url, port, release, log, addresses, registry)
 
 
 def _reached(stack: ExitStack, node: str, port: int) -> int:

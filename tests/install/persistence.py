@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -38,6 +39,14 @@ def persistently(page: Page, up: Running, name: str, ask: Callable[[], Launched]
             if there is not None:
                 return there
     return ask()
+
+
+def with_patience(do: Callable[[], None]) -> None:
+    """What may be done twice without harm."""
+    for _ in range(TRIES - 1):
+        with suppress(BrowserError, AssertionError):
+            return do()
+    return do()
 
 
 @pytest.fixture(scope="module")

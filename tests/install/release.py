@@ -48,6 +48,7 @@ class Addresses:
     database: str
     redis: str
     index: str
+    registry: str = ""
 
     @property
     def index_port(self) -> int:
@@ -130,6 +131,9 @@ def _values(addresses: Addresses) -> Json:
         "settings": {
             "CMB_WORKSPACE_PYTHON": PYTHON,
             "CMB_PACKAGE_INDEX_URL": addresses.index,
+            "CMB_IMAGE_REGISTRIES": addresses.registry,
+            "CMB_IMAGE_INTERNAL_REGISTRIES": addresses.registry,
+            "CMB_IMAGE_HTTP_REGISTRIES": addresses.registry,
             "CMB_KUBERNETES_PACKAGES_BYTES": str(6 * 1024**3),
             "CMB_KUBERNETES_STOP_GRACE_SECONDS": "3",
             "CMB_CONTROLLER_LEASE_SECONDS": "5",
