@@ -40,6 +40,11 @@ class ImageSettings(BaseSettings):
         description="Token services that may get the accounts of registries which send people there, with commas; a "
         "registry that is its own need not be listed.",
     )
+    image_on_nodes: Hosts = Field(
+        (),
+        description="Images that are on every node already and are looked up nowhere, with commas, such as localhost/* "
+        "or ghcr.io/team/built. They run by their tag, whatever the node has under it.",
+    )
     image_platform: str = Field(
         "linux/amd64",
         pattern=r"^[a-z0-9]{1,20}/[a-z0-9]{1,20}$",
@@ -55,14 +60,24 @@ class ImageSettings(BaseSettings):
         "folder. All replicas need the same.",
     )
 
+    @property
+    def usable_images(self) -> tuple[str, ...]:
+        """The rules of all images that may run, from registries and on the nodes."""
+        return (*self.image_registries, *self.image_on_nodes)
+
     @field_validator(
-        "image_registries", "image_internal_registries", "image_http_registries", "image_sign_in_hosts", mode="before"
+        "image_registries",
+        "image_internal_registries",
+        "image_http_registries",
+        "image_sign_in_hosts",
+        "image_on_nodes",
+        mode="before",
     )
     @classmethod
     def _with_commas(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
-    @field_validator("image_registries")
+    @field_validator("image_registries", "image_on_nodes")
     @classmethod
     def _rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for word in value:

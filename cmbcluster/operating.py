@@ -80,7 +80,7 @@ async def prepare_database(settings: Settings) -> None:
     database = open_database(settings)
     try:
         await database.migrate()
-        rules = ImageRules(settings.runtime != "local", settings.image_registries)
+        rules = ImageRules(settings.runtime != "local", settings.usable_images)
         await CatalogueService(database, rules).seed(SYSTEM, load_seed())
     finally:
         await database.close()

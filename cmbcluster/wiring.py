@@ -24,6 +24,7 @@ from cmbcluster.domain.actors import SYSTEM
 from cmbcluster.identity.development import DevelopmentIdentity
 from cmbcluster.identity.port import Identity, Person
 from cmbcluster.images.accounts import platform_accounts
+from cmbcluster.images.on_nodes import OnNodesFirst
 from cmbcluster.images.port import ImageResolver, PlatformAccount
 from cmbcluster.images.registry import RegistryResolver
 from cmbcluster.images.wire import Wire
@@ -117,7 +118,7 @@ def build_parts(
     rates = RateService(settings, counts)
     api_tokens = ApiTokenService(database, bus, settings, rates)
     identity = _identity(settings)
-    rules = ImageRules(runtime.runs_images, settings.image_registries)
+    rules = ImageRules(runtime.runs_images, settings.usable_images)
     return Parts(
         settings=settings,
         database=database,
@@ -222,7 +223,8 @@ async def _open_services(
 
 def _image_resolver(settings: Settings) -> ImageResolver:
     wire = Wire(internal=settings.image_internal_registries, plain=settings.image_http_registries)
-    return RegistryResolver(wire, platform=settings.image_platform, token_hosts=settings.image_sign_in_hosts)
+    registries = RegistryResolver(wire, platform=settings.image_platform, token_hosts=settings.image_sign_in_hosts)
+    return OnNodesFirst(settings.image_on_nodes, registries)
 
 
 def open_database(settings: Settings) -> Database:

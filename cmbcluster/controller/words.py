@@ -30,6 +30,8 @@ REGISTRY_SILENT = (
 
 def pinned(source: ImageSource, image: PinnedImage) -> str:
     """What a tag stands for now: ``3.12 → sha256:ab12cd34ef56, 1.2 GB``."""
+    if image.tag_on_nodes:
+        return f"{image.tag_on_nodes}, as the machines have it"
     named = f"{source.tag} → " if source.tag else ""
     return f"{named}{image.digest[:19]}, {image.size_words}"
 

@@ -76,21 +76,27 @@ class PinnedImage:
     """What a reference was resolved to: ``repository`` with its registry and no tag, and a digest.
 
     ``digest`` is that of the manifest or of the index over several platforms. ``size_bytes`` is the
-    sum of the compressed layers for the platform it runs on.
+    sum of the compressed layers for the platform it runs on. An image that the nodes have already has
+    a ``tag_on_nodes`` instead, no digest, and no known size: it is what each node has by that tag.
     """
 
     repository: str
     digest: str
     size_bytes: int
+    tag_on_nodes: str = ""
 
     @property
     def address(self) -> str:
-        """What a container runtime is told to pull."""
+        """What a container runtime is told to pull, or to find."""
+        if self.tag_on_nodes:
+            return f"{self.repository}:{self.tag_on_nodes}"
         return f"{self.repository}@{self.digest}"
 
     @property
     def size_words(self) -> str:
-        """``1.2 GB`` or ``340 MB``, counted as registries do."""
+        """``1.2 GB`` or ``340 MB``, counted as registries do; empty where it is not known."""
+        if not self.size_bytes:
+            return ""
         if self.size_bytes >= 1000**3:
             return f"{self.size_bytes / 1000**3:.1f} GB"
         return f"{max(1, round(self.size_bytes / 1000**2))} MB"
@@ -98,7 +104,8 @@ class PinnedImage:
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> PinnedImage:
         """The image that ``dataclasses.asdict`` made ``kept`` from."""
-        return cls(str(kept["repository"]), str(kept["digest"]), int(kept["size_bytes"]))
+        tag_on_nodes = str(kept.get("tag_on_nodes", ""))
+        return cls(str(kept["repository"]), str(kept["digest"]), int(kept["size_bytes"]), tag_on_nodes)
 
 
 def check_image(text: str) -> ImageSource:

@@ -43,6 +43,7 @@ class About:
     digest_words: str = ""
     image: str = ""
     image_size: str = ""
+    is_on_nodes: bool = False
     packages: str = ""
     python: str = ""
     as_of: str = ""
@@ -117,6 +118,7 @@ def about(view: EnvironmentView, limits: LimitsView, now: datetime) -> About:
         digest_words=digest_words(view.image.digest if view.image else view.lock_digest),
         image=image.reference if image else "",
         image_size=view.image.size_words if view.image else "",
+        is_on_nodes=bool(view.image and view.image.tag_on_nodes),
         packages=plural(view.lock_packages, "package") if view.lock_packages else "",
         python=packages.python if packages else "",
         as_of=packages.as_of if packages else "",

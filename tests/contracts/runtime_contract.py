@@ -227,6 +227,12 @@ class RuntimeContract:
         await runtime.stop(spec.ref)
         whole = await asyncio.wait_for(followed, 10)
         assert [line.text for line in whole[: len(lines)]] == [line.text for line in lines]
+        await until(runtime, spec.ref, Sight.EXITED)
+        for offset in (0, -100_000):
+            last = await collect(runtime.logs(spec.ref, offset=offset, follow=True))
+            # When each was written need not be known any more.
+            assert lines[-1].text in [line.text for line in last]
+            assert await collect(runtime.logs(spec.ref, offset=last[-1].offset, follow=False)) == []
         await stop_and_remove(runtime, spec)
         assert await collect(runtime.logs(spec.ref, offset=0, follow=True)) == []
 

@@ -147,6 +147,7 @@ def test_rights_are_these_and_no_others() -> None:
     assert rights["web"] == {
         ("pods", "get"),
         ("pods/log", "get"),
+        ("persistentvolumeclaims", "get"),
         ("pods.metrics.k8s.io", "get"),
     }
     assert rights["controller"] == {

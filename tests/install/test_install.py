@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -18,6 +20,36 @@ pytestmark = [
     pytest.mark.timeout(900),
     needs("CMB_TEST_PLATFORM_IMAGE"),
 ]
+
+
+# Printed by a container of each role: who it is, what it may write, and whether anything is there that builds pages.
+LOOK_AROUND = """
+import os, shutil
+def writable(folder):
+    try:
+        open(os.path.join(folder, "probe"), "w").close()
+    except OSError:
+        return False
+    return True
+print({
+    "user": os.getuid(),
+    "builds": [name for name in ("node", "bun", "npm", "npx", "gcc") if shutil.which(name)],
+    "writable": [folder for folder in ("/", "/etc", "/opt/cmbcluster", os.getcwd()) if writable(folder)],
+    "token": os.path.exists("/var/run/secrets/kubernetes.io/serviceaccount/token"),
+})
+"""
+# The controller alone speaks with the cluster for what it changes; web reads logs, events and metrics.
+SPEAKS_WITH_THE_CLUSTER = ("web", "controller")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_container_can_build_pages_or_write_outside_its_volumes(up: Installed, role: str) -> None:
+    pod = up.release.pods(role)[0]["metadata"]["name"]
+    found = ast.literal_eval(up.release.kubectl("exec", pod, "--", "python", "-c", LOOK_AROUND))
+    assert found["user"] >= 1000
+    assert found["builds"] == []
+    assert found["writable"] == []
+    assert found["token"] is (role in SPEAKS_WITH_THE_CLUSTER)
 
 
 def test_a_browser_ends_in_a_running_environment(browser: Browser, up: Installed) -> None:

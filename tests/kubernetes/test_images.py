@@ -60,3 +60,19 @@ async def test_an_image_that_may_be_pulled_is(namespace: str, admin: Admin) -> N
     ending = await ending_of(namespace, admin, image("pulled", "team/open", digest, registry.pull_config()))
     assert ending.reason is StopReason.START_FAILED
     assert "“python” could not be started" in ending.what
+
+
+async def test_an_image_that_only_the_node_has_runs_by_its_tag(namespace: str, admin: Admin) -> None:
+    spec = replace(spec_of("on-node"), content=PinnedImage("localhost/busybox", "", 0, "test"))
+    ending = await ending_of(namespace, admin, spec)
+    # It was found, since what fails is the program that it has not.
+    assert ending.reason is StopReason.START_FAILED
+    assert "“python” could not be started" in ending.what
+
+
+@pytest.mark.hopeless("image-not-on-machine")
+async def test_an_image_that_the_node_was_to_have(namespace: str, admin: Admin) -> None:
+    spec = replace(spec_of("off-node"), content=PinnedImage("localhost/busybox", "", 0, "not-there"))
+    ending = await ending_of(namespace, admin, spec)
+    assert ending.reason is StopReason.IMAGE_UNAVAILABLE
+    assert ending.what == "The machine chosen for it does not have the image, and no registry is asked for it."

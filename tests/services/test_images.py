@@ -240,3 +240,12 @@ async def test_an_image_that_cannot_run_here_is_shown_with_the_reason(
     with pytest.raises(Conflict) as refused:
         await catalogue.parts.environments.launch(ada, LaunchOrder("only", "x", "small", 3600))
     assert refused.value.what.startswith(said)
+
+
+async def test_an_image_that_the_nodes_have_may_run_beside_those_of_registries(tmp_path: Path) -> None:
+    async with open_platform(tmp_path, image_on_nodes=("localhost/*",)) as platform:
+        actor = await platform.sign_in("ada")
+        view = await launched(platform, actor, replace(CUSTOM, image="localhost/app"))
+        assert view.source == ImageSource("localhost/app:latest")
+        with pytest.raises(InvalidInput, match="cannot be used here"):
+            await launched(platform, actor, replace(CUSTOM, image="localhost:5000/app"), name="other")

@@ -127,12 +127,14 @@ def _never_ready(pod: Pod) -> str:
     return f"It started, but nothing answered on port {status.port(pod)} within {within}."
 
 
-def stopped(pod: Pod) -> Ending:
+def stopped(pod: Pod, log_tail: str) -> Ending:
     """The ending of a pod that we are asked to stop."""
     ended_at = datetime.now(UTC)
     if not status.was_ready(pod):
-        return Ending(StopReason.CANCELLED, "It was stopped before it was ready.", START_AGAIN, ended_at=ended_at)
-    return Ending(StopReason.ASKED, "It was stopped.", START_AGAIN, ended_at=ended_at)
+        return Ending(
+            StopReason.CANCELLED, "It was stopped before it was ready.", START_AGAIN, log_tail, None, ended_at
+        )
+    return Ending(StopReason.ASKED, "It was stopped.", START_AGAIN, log_tail, None, ended_at)
 
 
 def _words(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:

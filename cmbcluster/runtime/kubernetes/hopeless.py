@@ -102,8 +102,14 @@ RULES: tuple[Rule, ...] = (
         StopReason.IMAGE_UNAVAILABLE, "The registry has no such image.", "Check its name and tag.", 5,
     ),
     _rule(
+        "image-not-on-machine", Voice.WAITING,
+        r"^ErrImageNeverPull", StopReason.IMAGE_UNAVAILABLE,
+        "The machine chosen for it does not have the image, and no registry is asked for it.",
+        "Load the image on every machine of the cluster, or ask whoever runs the platform.", 2,
+    ),
+    _rule(
         "image-unnamed", Voice.WAITING,
-        r"^(?:InvalidImageName|ErrImageNeverPull)", StopReason.IMAGE_UNAVAILABLE,
+        r"^InvalidImageName", StopReason.IMAGE_UNAVAILABLE,
         "The image has no name that could be pulled.", "Check its name and tag.", 2,
     ),
     _rule(

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 from cmbcluster.errors import RuntimeUnavailable
 from cmbcluster.runtime.kubernetes import status
 from cmbcluster.runtime.kubernetes.client import ApiBusy, ApiRefused, Cluster, ResourceGone
 from cmbcluster.runtime.kubernetes.manifests import PROGRAM
-from cmbcluster.runtime.port import LogLine
+from cmbcluster.runtime.port import Ending, LogLine
 from cmbcluster.runtime.wording import showable
 
 TAIL_LINES = 40
@@ -26,6 +26,9 @@ MOST_TAIL_LINES = 20_000
 # More than a node keeps of one log by default (10 MiB): a cluster cuts at the end, where the lines are that are wanted.
 MOST_READ_BYTES = 16 * 1024**2
 PAUSE_SECONDS = 1.0
+TAIL_SECONDS = 10.0
+# A node that is away must not keep people from stopping what ran there.
+LAST_WORDS_SECONDS = 2.0
 SILENCE_SECONDS = 3600.0
 _MICROSECONDS = 1_000_000
 
@@ -54,13 +57,27 @@ async def read(cluster: Cluster, path: str, uid: str, offset: int, *, follow: bo
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def tail(cluster: Cluster, path: str, container: str = PROGRAM) -> str:
-    """The last lines, as text; empty when there are none to be had."""
+def of_ending(ending: Ending | None, offset: int) -> Iterator[LogLine]:
+    """What is remembered of a run that is over: its last lines, as if they were written when it ended.
+
+    When each was written is not known any more. Bytes are not counted: a negative ``offset`` is all of them.
+    """
+    if ending is None:
+        return
+    ended = ending.ended_at or datetime.fromtimestamp(0, UTC)
+    for number, text in enumerate(ending.log_tail.splitlines(), 1):
+        reached = int(ended.timestamp() * _MICROSECONDS) + number
+        if reached > offset:
+            yield LogLine(at=None, text=text, offset=reached)
+
+
+async def tail(cluster: Cluster, path: str, container: str = PROGRAM, *, wait_seconds: float = TAIL_SECONDS) -> str:
+    """The last lines, as text; empty when there are none to be had in that time."""
     query = {"container": container, "tailLines": str(TAIL_LINES), "limitBytes": "65536"}
     try:
-        async with cluster.stream(f"{path}/log", query, PAUSE_SECONDS * 10) as lines:
+        async with asyncio.timeout(wait_seconds), cluster.stream(f"{path}/log", query, wait_seconds) as lines:
             return showable(b"".join([line async for line in lines]).decode(errors="replace"))
-    except (ApiRefused, ApiBusy, ResourceGone):
+    except (ApiRefused, ApiBusy, ResourceGone, RuntimeUnavailable, TimeoutError):
         return ""
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from cmbcluster.domain.images import PinnedImage
 from cmbcluster.runtime.kubernetes import inside, names
 from cmbcluster.runtime.kubernetes.names import Json, Place
 from cmbcluster.runtime.kubernetes.packages import MOUNT, SENT, Bundle
@@ -150,6 +151,11 @@ def _reach(placement: Placement) -> dict[str, str]:
     return {} if placement.internet else {names.INTERNET: names.NO_INTERNET}
 
 
+def _is_on_nodes(spec: Spec) -> bool:
+    """Whether no registry has the image, so that a node without it must not ask for it anywhere."""
+    return isinstance(spec.content, PinnedImage) and bool(spec.content.tag_on_nodes)
+
+
 def _program(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:
     program, build = spec.program, bundle.folder if bundle is not None else ""
     plain = inside.variables(program, build)
@@ -164,7 +170,7 @@ def _program(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:
     return {
         "name": PROGRAM,
         "image": _image(ground, spec),
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": "Never" if _is_on_nodes(spec) else "IfNotPresent",
         # Without words of ours an image starts as it was made to.
         **({"command": inside.command(program, build)} if program.command else {}),
         "workingDir": inside.WORKSPACE,

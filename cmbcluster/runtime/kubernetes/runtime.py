@@ -148,7 +148,8 @@ class KubernetesRuntime:
         pod = await self._objects.pod(ref)
         if pod is None or names.ref_of(pod) != ref or status.is_over(pod) or status.is_going(pod):
             return
-        await self._end(pod, ref, endings.stopped(pod))
+        said = await logs.tail(self._opened, self._objects.pod_path(ref.slug), wait_seconds=logs.LAST_WORDS_SECONDS)
+        await self._end(pod, ref, endings.stopped(pod, said))
 
     async def remove(self, ref: Ref, *, workspace: bool) -> None:
         """Delete everything of an environment; its workspace only when told so."""
@@ -205,10 +206,12 @@ class KubernetesRuntime:
             self._listeners.discard(listener)
 
     async def logs(self, ref: Ref, *, offset: int, follow: bool) -> AsyncIterator[LogLine]:
-        """Output after ``offset`` of what the cluster keeps; nothing once the pod is gone."""
+        """Output after ``offset`` of what the cluster keeps; the last lines alone once the pod is gone."""
         path = self._objects.pod_path(ref.slug)
         pod = await self._objects.pod(ref)
         if pod is None or names.ref_of(pod) != ref:
+            for line in logs.of_ending((await self._remembered(ref)).ending, offset):
+                yield line
             return
         async for line in logs.read(self._opened, path, names.uid_of(pod), offset, follow=follow):
             yield line

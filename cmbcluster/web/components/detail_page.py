@@ -158,24 +158,29 @@ def _activity() -> rx.Component:
 def _pinned_image() -> rx.Component:
     """The digest its image is pinned to."""
     about = S.about
+    digest = rx.cond(
+        about.digest,
+        rx.el.div(
+            rx.el.span("Pinned to ", class_name="two"),
+            rx.el.span(about.digest_words, class_name="mono"),
+            Copy.create(text=about.digest, label="Copy the digest"),
+            rx.el.span(about.image_size, class_name="two"),
+            class_name="row wrap sm gap6 mt4",
+        ),
+        rx.el.p("Its digest is looked up when it starts next.", class_name="sm two mt4"),
+    )
+    kept = "The same digest is used at every start. Updating takes what its tag stands for by then."
     return rx.el.div(
         rx.el.p(rx.el.span(about.image, class_name="mono wrap-any"), class_name="sm"),
         rx.cond(
-            about.digest,
-            rx.el.div(
-                rx.el.span("Pinned to ", class_name="two"),
-                rx.el.span(about.digest_words, class_name="mono"),
-                Copy.create(text=about.digest, label="Copy the digest"),
-                rx.el.span(about.image_size, class_name="two"),
-                class_name="row wrap sm gap6 mt4",
+            about.is_on_nodes,
+            rx.el.p(
+                "The machines have this image themselves, and no registry is asked for it: "
+                "every start runs what its machine has under this tag.",
+                class_name="sm two mt4",
             ),
-            rx.el.p("Its digest is looked up when it starts next.", class_name="sm two mt4"),
+            rx.fragment(digest, rx.el.p(kept, class_name="sm two mt6"), _update("Update image")),
         ),
-        rx.el.p(
-            "The same digest is used at every start. Updating takes what its tag stands for by then.",
-            class_name="sm two mt6",
-        ),
-        _update("Update image"),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
+from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.runtime.kubernetes import manifests, names, packages
 from cmbcluster.runtime.port import Packages, Placement, Spec
@@ -144,3 +145,11 @@ def test_a_bundle_fits_into_a_config_map() -> None:
     source = PythonSource(("idna",), "3.12", bundled="cmb_explorer")
     bundle = packages.bundle_of(Packages(source, LOCK), "a:1")
     assert len(json.dumps(packages.config_map(GROUND.place, bundle))) < 300_000
+
+
+def test_only_an_image_that_the_nodes_have_is_never_asked_for_at_a_registry() -> None:
+    spec = image_spec()
+    on_nodes = replace(spec, content=PinnedImage("localhost/app", "", 0, "1.0"))
+    made = [objects_of(each)[-1]["spec"]["containers"][0] for each in (spec, on_nodes)]
+    assert [each["imagePullPolicy"] for each in made] == ["IfNotPresent", "Never"]
+    assert made[1]["image"] == "localhost/app:1.0"
