@@ -20,6 +20,24 @@ def namespace() -> Iterator[str]:
 
 
 @pytest.fixture
+def own_namespace() -> Iterator[str]:
+    """A namespace for limits of its own, or for what others rely on."""
+    name = asyncio.run(make_namespace())
+    yield name
+    asyncio.run(remove_namespace(name))
+
+
+@pytest.fixture(autouse=True)
+def rules_are_heard(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whoever names rules of hopeless launches has to bring each of them up, and no other."""
+    named = {mark.args[0] for mark in request.node.iter_markers("hopeless")}
+    yield
+    if named:
+        heard = {getattr(record, "rule", None) for record in caplog.get_records("call")} - {None}
+        assert heard == named
+
+
+@pytest.fixture
 async def admin(namespace: str) -> AsyncIterator[Admin]:
     """An administrator of that namespace."""
     async with admin_of(namespace) as opened:

@@ -13,6 +13,7 @@ from tests.kubernetes.disturbing import pretending
 
 SEAT = "cmb.test/seat"
 KEY = "cmb-test"
+_FULL = {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi", "pods": "0"}
 
 
 @asynccontextmanager
@@ -123,3 +124,18 @@ async def _are_ready(admin: Admin, nodes: list[str]) -> bool:
         if ("Ready", "True") not in [(each["type"], each["status"]) for each in conditions]:
             return False
     return True
+
+
+@asynccontextmanager
+async def full_machine(admin: Admin, name: str) -> AsyncIterator[Placement]:
+    """A machine that takes no pod at all; nobody but who asks for it sees it, so nobody is disturbed."""
+    node = _node(name, name)
+    node["metadata"].pop("annotations")
+    node["status"] = dict.fromkeys(("capacity", "allocatable"), _FULL)
+    await admin.cluster.create("/api/v1/nodes", node)
+    try:
+        # No kubelet says that it is ready.
+        silent = Toleration("node.kubernetes.io/not-ready"), Toleration("node.kubernetes.io/unreachable")
+        yield Placement(node_selector=((KEY, name),), tolerations=(Toleration(KEY), *silent))
+    finally:
+        await admin.cluster.delete(f"/api/v1/nodes/{name}")

@@ -23,10 +23,14 @@ PERSON = ("cmb", "cmb-secret")
 
 @dataclass(frozen=True)
 class Image:
-    """What is in an image: its files, all of which may be run, and the configuration it starts by."""
+    """What is in an image: its files, all of which may be run, and the configuration it starts by.
+
+    ``attributes`` are extended attributes of each file.
+    """
 
     files: dict[str, bytes] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 NOTHING = Image()
@@ -46,7 +50,7 @@ def pull_config(person: tuple[str, str] = PERSON) -> str:
 def push(repository: str, architecture: str, image: Image = NOTHING, *, tag: str = "", url: str = "") -> str:
     """Push an index with one image for one kind of processor; returns its digest."""
     with httpx.Client(base_url=url or wanted("CMB_TEST_REGISTRY_URL"), auth=PERSON) as client:
-        plain = _archive({"empty": b"", **image.files})
+        plain = _archive({"empty": b"", **image.files}, image.attributes)
         layer = gzip.compress(plain, mtime=0)
         config = _text(
             {
@@ -72,12 +76,13 @@ def push(repository: str, architecture: str, image: Image = NOTHING, *, tag: str
         return _put(client, repository, _text(index), INDEX, tag)
 
 
-def _archive(files: dict[str, bytes]) -> bytes:
+def _archive(files: dict[str, bytes], attributes: dict[str, str]) -> bytes:
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name, content in files.items():
-            told = tarfile.TarInfo(name)
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path, content in files.items():
+            told = tarfile.TarInfo(path)
             told.size, told.mode = len(content), 0o755
+            told.pax_headers = {f"SCHILY.xattr.{name}": value for name, value in attributes.items()}
             archive.addfile(told, io.BytesIO(content))
     return packed.getvalue()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,20 +12,10 @@ import pytest
 from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.domain.sources import Lock
-from cmbcluster.errors import RuntimeUnavailable
 from cmbcluster.runtime.kubernetes.runtime import KubernetesRuntime
-from cmbcluster.runtime.port import Observation, Placement, Sight, Spec
-from tests.kubernetes.cluster import (
-    Admin,
-    admin_of,
-    end_all,
-    make_namespace,
-    opened,
-    remove_namespace,
-    settings_for,
-    spec_of,
-    until_true,
-)
+from cmbcluster.runtime.port import Placement, Sight
+from tests.kubernetes.cluster import Admin, admin_of, end_all, opened, settings_for, spec_of, until_true
+from tests.kubernetes.hopeless import given_up
 from tests.runtime.place import python, until
 
 pytestmark = pytest.mark.kubernetes
@@ -39,39 +29,7 @@ async def runtime(namespace: str) -> AsyncIterator[KubernetesRuntime]:
         yield runtime
 
 
-@pytest.fixture
-def own_namespace() -> Iterator[str]:
-    """A namespace for limits of its own."""
-    import asyncio
-
-    name = asyncio.run(make_namespace())
-    yield name
-    asyncio.run(remove_namespace(name))
-
-
-async def given_up(runtime: KubernetesRuntime, admin: Admin, spec: Spec, seconds: float = 60) -> Observation:
-    """Start it as the controller does, until it is given up; nothing of it may run afterwards."""
-
-    async def is_over() -> Observation | None:
-        seen = await runtime.look(spec.ref)
-        if seen.sight is Sight.ABSENT:
-            try:
-                await runtime.start(spec)
-            except RuntimeUnavailable:
-                return None
-        return seen if seen.sight is Sight.EXITED else None
-
-    seen: Observation = await until_true(is_over, seconds)
-    assert seen.ending is not None
-    assert seen.ending.what
-    assert seen.ending.then
-    pod = await admin.pod(spec.ref.slug)
-    assert pod is None or pod["status"]["phase"] == "Failed"
-    await end_all(runtime, admin, spec.ref)
-    assert (await runtime.look(spec.ref)).sight is Sight.ABSENT
-    return seen
-
-
+@pytest.mark.hopeless("short-of")
 async def test_too_much_memory_says_what_is_missing_and_what_would_fit(
     runtime: KubernetesRuntime, admin: Admin
 ) -> None:
@@ -84,6 +42,7 @@ async def test_too_much_memory_says_what_is_missing_and_what_would_fit(
     assert "Insufficient memory" in seen.ending.log_tail
 
 
+@pytest.mark.hopeless("no-such-machine")
 async def test_a_kind_of_machine_that_is_not_there(runtime: KubernetesRuntime, admin: Admin) -> None:
     spec = replace(spec_of("no-gpu-node"), placement=Placement(node_selector=(("pool", "gpu"),)))
     seen = await given_up(runtime, admin, spec)
@@ -91,6 +50,7 @@ async def test_a_kind_of_machine_that_is_not_there(runtime: KubernetesRuntime, a
     assert seen.ending.what == "The cluster has no machine of the kind this application asks for."
 
 
+@pytest.mark.hopeless("short-of")
 async def test_a_gpu_that_nobody_has(runtime: KubernetesRuntime, admin: Admin) -> None:
     seen = await given_up(runtime, admin, replace(spec_of("no-gpu"), placement=Placement(gpus=1)))
     assert seen.ending is not None
@@ -98,6 +58,7 @@ async def test_a_gpu_that_nobody_has(runtime: KubernetesRuntime, admin: Admin) -
     assert "nvidia.com/gpu" in seen.ending.what
 
 
+@pytest.mark.hopeless("volume-not-made")
 async def test_a_volume_that_nobody_makes(runtime: KubernetesRuntime, admin: Admin) -> None:
     spec = replace(spec_of("no-volume"), placement=Placement(storage_class="nobody-makes-these"))
     seen = await given_up(runtime, admin, spec)
@@ -105,6 +66,7 @@ async def test_a_volume_that_nobody_makes(runtime: KubernetesRuntime, admin: Adm
     assert seen.ending.reason is StopReason.VOLUME
 
 
+@pytest.mark.hopeless("no-such-class")
 async def test_a_priority_that_does_not_exist_is_refused_at_once(runtime: KubernetesRuntime, admin: Admin) -> None:
     spec = replace(spec_of("no-priority"), placement=Placement(priority_class="nobody-has-this"))
     seen = await given_up(runtime, admin, spec, seconds=5)
@@ -113,6 +75,7 @@ async def test_a_priority_that_does_not_exist_is_refused_at_once(runtime: Kubern
     assert "nobody-has-this" in seen.ending.log_tail
 
 
+@pytest.mark.hopeless("quota")
 async def test_a_quota_that_is_used_up_and_then_raised(own_namespace: str) -> None:
     quota = {
         "apiVersion": "v1",
@@ -140,6 +103,7 @@ async def _quota_is_counted(admin: Admin, hard: str = "64Mi") -> bool:
     return bool(found) and (found or {}).get("status", {}).get("hard", {}).get("requests.memory") == hard
 
 
+@pytest.mark.hopeless("limit")
 async def test_a_limit_of_the_namespace(own_namespace: str) -> None:
     limits = {
         "apiVersion": "v1",
@@ -179,6 +143,7 @@ async def test_a_lock_for_another_python(runtime: KubernetesRuntime, admin: Admi
     assert "another Python" in seen.ending.what
 
 
+@pytest.mark.hopeless("image-unreachable")
 async def test_a_registry_that_does_not_answer(runtime: KubernetesRuntime, admin: Admin) -> None:
     image = PinnedImage("127.0.0.1:9/nobody/there", "sha256:" + "ab" * 32, 1)
     seen = await given_up(runtime, admin, replace(spec_of("no-registry"), content=image))

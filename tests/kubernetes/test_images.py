@@ -11,7 +11,7 @@ from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.runtime.port import Ending, Spec
 from tests.kubernetes import registry
 from tests.kubernetes.cluster import Admin, needs, opened, settings_for, spec_of
-from tests.kubernetes.test_hopeless import given_up
+from tests.kubernetes.hopeless import given_up
 
 pytestmark = [pytest.mark.kubernetes, needs("CMB_TEST_REGISTRY_URL")]
 
@@ -28,12 +28,14 @@ async def ending_of(namespace: str, admin: Admin, spec: Spec) -> Ending:
         return ending
 
 
+@pytest.mark.hopeless("image-unknown")
 async def test_an_image_that_is_not_there(namespace: str, admin: Admin) -> None:
     spec = image("no-image", "team/nothing", "sha256:" + "ef" * 32, registry.pull_config())
     ending = await ending_of(namespace, admin, spec)
     assert (ending.reason, ending.what) == (StopReason.IMAGE_UNAVAILABLE, "The registry has no such image.")
 
 
+@pytest.mark.hopeless("image-refused")
 @pytest.mark.parametrize("config", ["", registry.PERSON[0]])
 async def test_an_image_that_one_may_not_pull(namespace: str, admin: Admin, config: str) -> None:
     digest = registry.push("team/private", "amd64")
@@ -45,6 +47,7 @@ async def test_an_image_that_one_may_not_pull(namespace: str, admin: Admin, conf
     assert "does not let this platform pull" in ending.what
 
 
+@pytest.mark.hopeless("image-platform")
 async def test_an_image_for_another_processor(namespace: str, admin: Admin) -> None:
     digest = registry.push("team/arm", "arm64")
     ending = await ending_of(namespace, admin, image("arm", "team/arm", digest, registry.pull_config()))
@@ -67,6 +70,7 @@ async def test_an_image_that_only_the_node_has_runs_by_its_tag(namespace: str, a
     assert "“python” could not be started" in ending.what
 
 
+@pytest.mark.hopeless("image-not-on-machine")
 async def test_an_image_that_the_node_was_to_have(namespace: str, admin: Admin) -> None:
     spec = replace(spec_of("off-node"), content=PinnedImage("localhost/busybox", "", 0, "not-there"))
     ending = await ending_of(namespace, admin, spec)

@@ -1,7 +1,7 @@
 """Events of the cluster, kept as long as they matter: what a pod waits for and what went wrong.
 
 Events are hints that the cluster forgets after an hour. They make stages and words more
-exact; nothing is decided by them alone but that a volume cannot be had.
+exact; nothing is decided by them alone but that a volume or a place on its machine cannot be had.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _MINUTES = re.compile(r"in (\d+)m([\d.]+)s\b")
 _TELLING = frozenset(
     {
         "FailedMount", "FailedAttachVolume", "FailedMapVolume", "ProvisioningFailed", "FailedBinding",
+        "FailedCreatePodSandBox",
     }
 )  # fmt: skip
 

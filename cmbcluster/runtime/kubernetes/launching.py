@@ -138,7 +138,8 @@ class Launcher:
         if not verdict.is_final(datetime.now(UTC), self._patience):
             self._keep(ref, first_at, None)
             raise RuntimeUnavailable(f"The cluster refused for now: {refused}") from refused
-        _log.warning("a launch was refused", extra={"environment": ref.slug, "said": refused.message})
+        about = {"environment": ref.slug, "rule": verdict.rule, "said": refused.message}
+        _log.warning("a launch was refused", extra=about)
         ending = Ending(verdict.reason, verdict.what, verdict.then, refused.message, ended_at=datetime.now(UTC))
         self._keep(ref, first_at, ending)
 

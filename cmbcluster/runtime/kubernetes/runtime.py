@@ -261,7 +261,8 @@ class KubernetesRuntime:
             self._note(ref, taken)
         verdict = endings.verdict(pod, sight, self._happenings.warnings(pod), self._settings.build_seconds)
         if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):
-            _log.warning("a launch was given up", extra={"environment": ref.slug, "said": verdict.said})
+            about = {"environment": ref.slug, "rule": verdict.rule, "said": verdict.said}
+            _log.warning("a launch was given up", extra=about)
             self._launcher.doubt(pod)
             tail = await self._tail(pod) or verdict.said
             now = datetime.now(UTC)

@@ -6,13 +6,35 @@ the same on a cluster, in tests/kubernetes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 VOLUMES = {
     "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret",
 }  # fmt: skip
 SECCOMP = {"RuntimeDefault", "Localhost"}
+
+
+def contexts(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    spec = pod["spec"]
+    return [each["securityContext"] for each in (spec, *spec["initContainers"], *spec["containers"])]
+
+
+BREAKS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "root": lambda p: p["spec"]["securityContext"].update(runAsUser=0),
+    "may be root": lambda p: [each.pop("runAsNonRoot") for each in contexts(p)],
+    "no seccomp": lambda p: p["spec"]["securityContext"].pop("seccompProfile"),
+    "unconfined": lambda p: p["spec"]["containers"][0]["securityContext"].update(seccompProfile={"type": "Unconfined"}),
+    "capability": lambda p: p["spec"]["containers"][0]["securityContext"]["capabilities"].update(add=["SYS_ADMIN"]),
+    "keeps": lambda p: p["spec"]["containers"][0]["securityContext"].pop("capabilities"),
+    "escalation": lambda p: p["spec"]["containers"][0]["securityContext"].pop("allowPrivilegeEscalation"),
+    "privileged": lambda p: p["spec"]["containers"][0]["securityContext"].update(privileged=True),
+    "host folder": lambda p: p["spec"]["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
+    "host network": lambda p: p["spec"].update(hostNetwork=True),
+    "host port": lambda p: p["spec"]["containers"][0]["ports"][0].update(hostPort=80),
+    "probe": lambda p: p["spec"]["containers"][0]["startupProbe"]["httpGet"].update(host="1.1.1.1"),
+    "sysctl": lambda p: p["spec"]["securityContext"].update(sysctls=[{"name": "kernel.x", "value": "1"}]),
+}  # fmt: skip
 
 
 def faults(pod: dict[str, Any]) -> list[str]:

@@ -1,14 +1,18 @@
-"""Specs of every kind the domain allows: a few by name, all others drawn."""
+"""Specs of every kind the domain allows, a few by name, all others drawn; and what is made for them."""
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 from hypothesis import strategies as st
 
+from cmbcluster.catalogue.schema import load_seed
 from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.sources import Lock, Program, PythonSource
+from cmbcluster.runtime.kubernetes import manifests, packages
 from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Place
 from cmbcluster.runtime.port import Packages, Placement, Ref, Spec, Toleration
@@ -20,6 +24,7 @@ LOCK = Lock(
 )
 ID = uuid.UUID("0190a7c5-2222-7bbb-8ccc-0123456789ab")
 IMAGE = PinnedImage("registry.example.org/team/planck", "sha256:" + "a1" * 32, 123_456_789)
+NO_KEY = "0" * packages.KEY_LENGTH
 
 
 def packages_spec(**changes: object) -> Spec:
@@ -57,6 +62,29 @@ def image_spec() -> Spec:
             root_is_writable=True,
         ),
     )
+
+
+def catalogue_specs() -> list[Spec]:
+    """Every application of the catalogue that comes from packages."""
+    made = []
+    for entry in load_seed():
+        if entry.source is not None and entry.program is not None:
+            source = PythonSource.from_dict(entry.source.model_dump() | {"python": "3.12"})
+            program = Program.from_dict(entry.program.model_dump())
+            ref = Ref(ID, f"{entry.id}-k7q2mx", 1)
+            made.append(packages_spec(ref=ref, content=Packages(source, LOCK), program=program))
+    return made
+
+
+def objects_of(spec: Spec, ground: Ground = GROUND) -> list[dict[str, Any]]:
+    """Everything that is made for a launch, in order. The key of a build follows from code, so it is blanked."""
+    made = [manifests.claim(ground, spec)]
+    bundle = None
+    if isinstance(spec.content, Packages):
+        bundle = replace(packages.bundle_of(spec.content, ground.workspace_image), key=NO_KEY)
+    if manifests.needs_secret(spec):
+        made.append(manifests.secret(ground, spec, "uid-of-the-claim"))
+    return [*made, manifests.pod(ground, spec, bundle)]
 
 
 _words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)

@@ -6,35 +6,28 @@ import copy
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
-from cmbcluster.catalogue.schema import load_seed
 from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.runtime.kubernetes import manifests, names, packages
 from cmbcluster.runtime.port import Packages, Placement, Spec
-from tests.runtime.kubernetes.restricted import faults
-from tests.runtime.kubernetes.specs import GROUND, LOCK, image_spec, packages_spec, specs
+from tests.runtime.kubernetes.restricted import BREAKS, faults
+from tests.runtime.kubernetes.specs import (
+    GROUND,
+    LOCK,
+    catalogue_specs,
+    image_spec,
+    objects_of,
+    packages_spec,
+    specs,
+)
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-NO_KEY = "0" * packages.KEY_LENGTH
-
-
-def objects_of(spec: Spec) -> list[dict[str, Any]]:
-    """Everything that is made for a launch, in order. The key of a build follows from code, so it is blanked."""
-    made = [manifests.claim(GROUND, spec)]
-    bundle = None
-    if isinstance(spec.content, Packages):
-        bundle = replace(packages.bundle_of(spec.content, GROUND.workspace_image), key=NO_KEY)
-    if manifests.needs_secret(spec):
-        made.append(manifests.secret(GROUND, spec, "uid-of-the-claim"))
-    return [*made, manifests.pod(GROUND, spec, bundle)]
 
 
 @pytest.mark.parametrize(("name", "spec"), [("packages", packages_spec()), ("image", image_spec())])
@@ -93,38 +86,13 @@ def test_no_value_of_a_person_is_in_a_pod(spec: Spec) -> None:
     assert '"auths"' not in pod
 
 
-@pytest.mark.parametrize("entry", [e for e in load_seed() if e.source is not None], ids=lambda e: str(e.id))
-def test_every_application_of_the_catalogue_is_restricted(entry: Any) -> None:
-    source = PythonSource.from_dict(entry.source.model_dump() | {"python": "3.12"})
-    pod = objects_of(
-        packages_spec(content=Packages(source, LOCK), program=Program.from_dict(entry.program.model_dump()))
-    )[-1]
+@pytest.mark.parametrize("spec", catalogue_specs(), ids=lambda spec: str(spec.ref.slug))
+def test_every_application_of_the_catalogue_is_restricted(spec: Spec) -> None:
+    pod = objects_of(spec)[-1]
     assert faults(pod) == []
     command = pod["spec"]["containers"][0]["command"]
     assert not any("{" in word and "}" in word for word in command)
     assert any("0.0.0.0" in word for word in command)
-
-
-def contexts(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    spec = pod["spec"]
-    return [each["securityContext"] for each in (spec, *spec["initContainers"], *spec["containers"])]
-
-
-BREAKS: dict[str, Callable[[dict[str, Any]], object]] = {
-    "root": lambda p: p["spec"]["securityContext"].update(runAsUser=0),
-    "may be root": lambda p: [each.pop("runAsNonRoot") for each in contexts(p)],
-    "no seccomp": lambda p: p["spec"]["securityContext"].pop("seccompProfile"),
-    "unconfined": lambda p: p["spec"]["containers"][0]["securityContext"].update(seccompProfile={"type": "Unconfined"}),
-    "capability": lambda p: p["spec"]["containers"][0]["securityContext"]["capabilities"].update(add=["SYS_ADMIN"]),
-    "keeps": lambda p: p["spec"]["containers"][0]["securityContext"].pop("capabilities"),
-    "escalation": lambda p: p["spec"]["containers"][0]["securityContext"].pop("allowPrivilegeEscalation"),
-    "privileged": lambda p: p["spec"]["containers"][0]["securityContext"].update(privileged=True),
-    "host folder": lambda p: p["spec"]["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
-    "host network": lambda p: p["spec"].update(hostNetwork=True),
-    "host port": lambda p: p["spec"]["containers"][0]["ports"][0].update(hostPort=80),
-    "probe": lambda p: p["spec"]["containers"][0]["startupProbe"]["httpGet"].update(host="1.1.1.1"),
-    "sysctl": lambda p: p["spec"]["securityContext"].update(sysctls=[{"name": "kernel.x", "value": "1"}]),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BREAKS)

@@ -251,6 +251,20 @@ def test_events_give_a_pull_its_size_and_a_claim_its_trouble() -> None:
     assert verdict.is_final(T0 + timedelta(seconds=64))
 
 
+@pytest.mark.parametrize("reason", ["FailedMount", "FailedCreatePodSandBox"])
+def test_what_was_in_the_way_before_an_image_is_brought_ends_no_launch(reason: str) -> None:
+    heard = Happenings()
+    waits = container("program", waiting={"reason": "ContainerCreating"})
+    pod = made("Pending", conditions=conditions(), containerStatuses=[waits])
+    about = {"kind": "Pod", "uid": "u1", "name": pod["metadata"]["name"]}
+    heard.hear({"metadata": {}, "involvedObject": about, "reason": reason, "message": "x", "lastTimestamp": at(2)})
+    verdict = hopeless.of_pod(pod, heard.warnings(pod))
+    assert verdict is not None
+    assert verdict.is_final(T0 + timedelta(seconds=200))
+    pod["status"]["conditions"].append({"type": "PodReadyToStartContainers", "status": "True"})
+    assert hopeless.of_pod(pod, heard.warnings(pod)) is None
+
+
 def test_a_node_that_has_the_image_says_so_and_brings_nothing() -> None:
     heard = Happenings()
     pod = made("Pending", conditions=conditions(scheduled=True))
