@@ -1,16 +1,19 @@
-"""The Kubernetes runtime keeps the contract on a real cluster."""
+"""The Kubernetes runtime keeps the contract on a real cluster, with no more rights than the chart gives it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from kubernetes.aio.client.configuration import Configuration
 
 from cmbcluster.domain.sources import Lock
 from cmbcluster.runtime.port import Ref, Spec
 from tests.contracts.runtime_contract import OpenRuntime, RuntimeContract
-from tests.kubernetes.cluster import PYTHON, SERVES, Admin, admin_of, opened, settings_for, spec_of
+from tests.kubernetes.cluster import PYTHON, SERVES, Admin, admin_of, settings_for, spec_of
 from tests.kubernetes.conftest import namespace as namespace  # the same fixture, here too
+from tests.kubernetes.rights import Installed, accounts_of_chart
 from tests.runtime.place import python
 
 COMMANDS = {
@@ -20,6 +23,12 @@ COMMANDS = {
     "never_ready": python("import time; print('waiting', flush=True); time.sleep(60)"),
     "broken_build": SERVES,
 }
+
+
+@pytest.fixture(scope="session")
+def accounts(namespace: str) -> dict[str, Configuration]:
+    """Who the roles of an installed platform are for the cluster."""
+    return asyncio.run(accounts_of_chart(namespace))
 
 
 @pytest.mark.kubernetes
@@ -34,9 +43,13 @@ class TestKubernetesRuntime(RuntimeContract):
             yield
 
     @pytest.fixture
-    async def runtime(self, namespace: str) -> AsyncIterator[OpenRuntime]:
-        async with opened(settings_for(namespace)) as runtime:
+    async def runtime(self, namespace: str, accounts: dict[str, Configuration]) -> AsyncIterator[OpenRuntime]:
+        runtime = Installed(settings_for(namespace), accounts)
+        await runtime.open()
+        try:
             yield runtime
+        finally:
+            await runtime.close()
 
     async def has_workspace(self, runtime: OpenRuntime, ref: Ref) -> bool:
         claim = await self.admin.cluster.get(f"{self.admin.base}/persistentvolumeclaims/workspace-{ref.slug}")
