@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Answer).serve_forever()
 """
 QUIET_SECONDS = 90.0
+RIGHT_SECONDS = 20.0
 CONFLICT = 409
 
 
@@ -109,6 +112,13 @@ class Scene:
         found.removed_claims = [claim for claim in found.removed_claims if claim.environment_id not in left_out]
         doubled = [f"{name}: two at once" for name in self.seen.doubled]
         return [*check(lines, found), *doubled, *await self._strays()]
+
+    async def until_right(self, *except_for: str) -> None:
+        """Wait until nothing is wrong: what came too late is found by the next look at everything."""
+        until = time.monotonic() + RIGHT_SECONDS
+        while wrong := await self.wrong(*except_for):
+            assert time.monotonic() < until, wrong
+            await asyncio.sleep(0.3)
 
     async def _strays(self) -> list[str]:
         """Secrets that no running environment reads, and config maps of nobody's packages."""
