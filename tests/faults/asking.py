@@ -198,6 +198,7 @@ async def days(person: Person, chance: random.Random, seconds: float) -> list[Pe
         act = chance.choice(acts)
         # Who does not know whether it was done asks again.
         while not await made[-1].ask(act):
+            assert time.monotonic() < until + RIGHT_SECONDS, f"{made[-1].name}: nobody can {act} it any more"
             await asyncio.sleep(chance.uniform(0.1, 0.5))
         if act in ("remove", "keep"):
             made.append(replace(person, name=f"{person.name}-{len(made)}", id=None))
