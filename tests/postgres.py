@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
+import psutil
 
 from cmbcluster.database_settings import sqlalchemy_address
 from cmbcluster.db.database import Database
@@ -71,6 +72,13 @@ class OwnServer:
     def stop(self, mode: str = "immediate") -> None:
         """Stop; *immediate* is what a crash is to those who are connected."""
         self._control("stop", "-m", mode)
+
+    def kill(self) -> None:
+        """Kill its first process; the others end when they notice, and only then may it be started again."""
+        first = psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+        all_of_them = [first, *first.children(recursive=True)]
+        first.kill()
+        psutil.wait_procs(all_of_them, START_SECONDS)
 
     def _control(self, *words: str) -> None:
         done = subprocess.run(

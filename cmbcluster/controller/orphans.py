@@ -2,7 +2,8 @@
 
 What has no row, or is newer than its row, may belong to a database that is being restored, so it
 is seen twice and for ten minutes before it is stopped; without a row it is cleared away too. Its
-workspace is reported and never removed.
+workspace is reported and never removed. One whose owner asked for its end is removed again, as a
+controller that was frozen in a launch may make it anew when everybody else was done.
 """
 
 from __future__ import annotations
@@ -111,10 +112,21 @@ class Orphans:
         known, now = await self._recorder.standing({each.environment_id for each in found})
         self._reported &= set(found)
         for workspace in found:
-            if workspace.environment_id in known:
+            row = known.get(workspace.environment_id)
+            if row is not None:
                 self._unknown.pop(workspace, None)
+                if row.gone_at is not None and row.remove_workspace:
+                    await self._remove_again(workspace, row)
             elif workspace not in self._reported and self._is_long_unknown(workspace, now):
                 await self._report(runtime, workspace)
+
+    async def _remove_again(self, workspace: Workspace, row: StandingRow) -> None:
+        log.warning("workspace_removed_again", environment=workspace.slug)
+        try:
+            await self._runtime.remove(Ref(row.id, row.slug, row.run), workspace=True)
+        except (Conflict, RuntimeUnavailable) as failed:
+            # A run that was started too late is stopped by the sweep, and the next look finds it ended.
+            log.warning("orphan_stays", environment=workspace.slug, error=str(failed))
 
     async def _report(self, runtime: Leftovers, workspace: Workspace) -> None:
         try:

@@ -49,6 +49,7 @@ class StandingRow(NamedTuple):
     running_since: datetime | None
     uptime_seconds: int
     extra_seconds: int
+    remove_workspace: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -342,5 +343,5 @@ def _sorted(query: SelectOfScalar[Environment], sort: str) -> SelectOfScalar[Env
     return query.order_by(order, col(Environment.id).desc())
 
 
-def _standing() -> Select[tuple[UUID, str, int, str, int, int, datetime | None, datetime | None, int, int]]:
+def _standing() -> Select[tuple[UUID, str, int, str, int, int, datetime | None, datetime | None, int, int, bool]]:
     return select_columns(*(getattr(Environment, name) for name in StandingRow._fields))

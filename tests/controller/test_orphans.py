@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID, uuid4
 
+import pytest
+
 from cmbcluster.controller.orphans import Orphans
 from cmbcluster.controller.recorder import Recorder
 from cmbcluster.db.environments import StandingRow
 from cmbcluster.domain.lifecycle import Phase
-from cmbcluster.runtime.port import Observation, Ref, Sight
+from cmbcluster.runtime.port import Observation, Ref, Runtime, Sight, Workspace
 from tests.fakes.runtime import FakeRuntime
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,3 +84,37 @@ async def test_a_run_newer_than_its_row_is_stopped_after_the_grace_alone_and_nev
     orphans.notice(Observation(newer, Sight.EXITED, NOW))
     await orphans.sweep()
     assert runtime.removed == []
+
+
+class _WithLeftovers:
+    """Has one workspace, and notes what it is asked to remove."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.removed: list[tuple[Ref, bool]] = []
+
+    async def workspaces(self) -> tuple[Workspace, ...]:
+        """The one."""
+        return (self.workspace,)
+
+    async def clear_unused(self) -> None:
+        """Nothing is shared."""
+
+    async def clear_secrets(self, _workspace: Workspace) -> None:
+        """There are none."""
+
+    async def remove(self, ref: Ref, *, workspace: bool) -> None:
+        """Only noted."""
+        self.removed.append((ref, workspace))
+
+
+@pytest.mark.parametrize(("gone_at", "asked", "removed"), [(NOW, True, True), (NOW, False, False), (None, True, False)])
+async def test_a_workspace_that_came_back_after_its_owner_had_it_removed_goes_again(
+    gone_at: datetime | None, asked: bool, removed: bool
+) -> None:
+    phase = Phase.GONE if gone_at else Phase.DELETING
+    row = StandingRow(uuid4(), "lab-k7q2mx", 2, phase.value, 1, 1, gone_at, NOW, 3600, 0, asked)
+    runtime = _WithLeftovers(Workspace(row.id, row.slug))
+    orphans = Orphans(cast(Recorder, _Clocked(row)), cast(Runtime, runtime), grace_seconds=600)
+    await orphans.sweep()
+    assert runtime.removed == ([(Ref(row.id, row.slug, 2), True)] if removed else [])

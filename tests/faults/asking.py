@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -32,6 +35,16 @@ class Answer(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Answer).serve_forever()
 """
 QUIET_SECONDS = 90.0
+RIGHT_SECONDS = 20.0
+PATIENCE_SECONDS = 15.0
+# What people ask for after each act, the likely twice.
+FOLLOWING: dict[Act, tuple[Act, ...]] = {
+    "launch": ("stop", "stop", "stop", "remove", "keep"),
+    "start": ("stop", "stop", "remove", "keep"),
+    "stop": ("start", "start", "start", "remove", "keep"),
+    "remove": ("launch",),
+    "keep": ("launch",),
+}
 CONFLICT = 409
 
 
@@ -58,6 +71,19 @@ class Person:
             return False
         self.ledger.end(call, "ok")
         return True
+
+    async def settled(self, chance: random.Random) -> None:
+        """Wait until what was asked is so, as people mostly do, or for less."""
+        until = time.monotonic() + chance.choice((0.0, 1.0, PATIENCE_SECONDS, PATIENCE_SECONDS))
+        while self.id is not None and time.monotonic() < until:
+            try:
+                async with self.parts.database.reading() as work:
+                    row = await work.environments.by_id(self.id)
+            except DependencyError:
+                row = None
+            if row is not None and row.observed_generation == row.generation:
+                return
+            await asyncio.sleep(0.2)
 
     async def _ask(self, act: Act) -> None:
         services = self.parts.environments
@@ -110,6 +136,13 @@ class Scene:
         doubled = [f"{name}: two at once" for name in self.seen.doubled]
         return [*check(lines, found), *doubled, *await self._strays()]
 
+    async def until_right(self, *except_for: str) -> None:
+        """Wait until nothing is wrong: what came too late is found by the next look at everything."""
+        until = time.monotonic() + RIGHT_SECONDS
+        while wrong := await self.wrong(*except_for):
+            assert time.monotonic() < until, wrong
+            await asyncio.sleep(0.3)
+
     async def _strays(self) -> list[str]:
         """Secrets that no running environment reads, and config maps of nobody's packages."""
         running = {(str(row["id"]), str(row["run"])) for row in await rows_of(self.url) if row["phase"] == "running"}
@@ -154,6 +187,24 @@ async def persons(parts: Parts, ledger: Ledger, *names: str) -> list[Person]:
     await _put_application(parts.database)
     actors = await people(parts.database, len(names))
     return [Person(parts, actor, name, ledger) for actor, name in zip(actors, names, strict=True)]
+
+
+async def days(person: Person, chance: random.Random, seconds: float) -> list[Person]:
+    """Launch, stop, start and delete for a while, one environment after the other; all that there were."""
+    made = [person]
+    until = time.monotonic() + seconds
+    acts: tuple[Act, ...] = ("launch",)
+    while time.monotonic() < until:
+        act = chance.choice(acts)
+        # Who does not know whether it was done asks again.
+        while not await made[-1].ask(act):
+            assert time.monotonic() < until + RIGHT_SECONDS, f"{made[-1].name}: nobody can {act} it any more"
+            await asyncio.sleep(chance.uniform(0.1, 0.5))
+        if act in ("remove", "keep"):
+            made.append(replace(person, name=f"{person.name}-{len(made)}", id=None))
+        acts = FOLLOWING[act]
+        await made[-1].settled(chance)
+    return made
 
 
 async def _put_application(database: Database) -> None:

@@ -120,6 +120,11 @@ class Crew:
         for each in self.working:
             each.kill()
 
+    def signal(self, one: BaseProcess, number: signal.Signals) -> None:
+        """Send one of them a signal."""
+        assert one.pid is not None
+        os.kill(one.pid, number)
+
     def told(self) -> str:
         """What all of them logged."""
         return "".join(each.read_text() for each in sorted(self.folder.glob("controller-*.log")))
@@ -128,7 +133,7 @@ class Crew:
         """End them, the frozen ones as well."""
         for each in self.working:
             with suppress(ProcessLookupError):
-                os.kill(each.pid or 0, signal.SIGCONT)
+                self.signal(each, signal.SIGCONT)
             each.terminate()
         until = time.monotonic() + END_SECONDS
         for each in self.working:

@@ -41,8 +41,17 @@ class CuttingProxy:
         """Cut the next connection that commits."""
         self._cuts.append(side)
 
+    def calm(self) -> None:
+        """Cut nothing more."""
+        self._cuts.clear()
+
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        their_reader, their_writer = await asyncio.open_connection(self._url.hostname, self._url.port)
+        try:
+            their_reader, their_writer = await asyncio.open_connection(self._url.hostname, self._url.port)
+        except OSError:
+            # Who is not there refuses, as it would without us.
+            writer.close()
+            return
         self._writers |= {writer, their_writer}
         answers = asyncio.create_task(self._copy(their_reader, writer))
         try:

@@ -30,6 +30,8 @@ from tests.kubernetes.whole import QUICK, NoPackages, SmallRuntime
 
 STEPS = "TEST_STEPS"
 UNLEASED = "TEST_UNLEASED"
+# What nobody knows, or should not be there, is looked for twice within this time.
+GRACE_SECONDS = 2.0
 WRITTEN = "written"
 
 
@@ -49,39 +51,49 @@ class Steps:
             return
         os.kill(os.getpid(), int(taken.read_text()))
 
-    def wrote(self, what: str, path: str, name: str) -> None:
+    def wrote(self, step: str) -> None:
         """Note a write to the API server, and reach it."""
-        kind = path.split("/namespaces/")[-1].split("/")[1]
-        if kind == "persistentvolumeclaims":
-            kind = "workspaces" if name.startswith("workspace-") else "packages"
-        step = f"{what}_{kind}"
         with (self._folder / WRITTEN).open("a") as file:
             file.write(f"{step}\n")
         self.reach(step)
 
 
 class SteppingCluster(Cluster):
-    """Says after each write that it was made."""
+    """Says before each write that it is about to be made, and afterwards that it was."""
 
     steps: Steps
 
     async def create(self, path: str, body: Json) -> Json | None:
         """As ever."""
+        kind = _kind(path, body["metadata"]["name"])
+        self.steps.reach(f"creating_{kind}")
         made = await super().create(path, body)
-        self.steps.wrote("created", path, body["metadata"]["name"])
+        self.steps.wrote(f"created_{kind}")
         return made
 
     async def patch(self, path: str, body: Json) -> Json | None:
         """As ever."""
+        kind = _kind(path, path.split("/")[-1])
+        self.steps.reach(f"patching_{kind}")
         changed = await super().patch(path, body)
-        self.steps.wrote("patched", path, path.split("/")[-1])
+        self.steps.wrote(f"patched_{kind}")
         return changed
 
     async def delete(self, path: str, *, uid: str = "", grace_seconds: int | None = None) -> bool:
         """As ever."""
-        is_gone = await super().delete(path, uid=uid, grace_seconds=grace_seconds)
-        self.steps.wrote("deleted", path, path.split("/")[-1])
-        return is_gone
+        kind = _kind(path, path.split("/")[-1])
+        self.steps.reach(f"deleting_{kind}")
+        was_there = await super().delete(path, uid=uid, grace_seconds=grace_seconds)
+        self.steps.wrote(f"deleted_{kind}")
+        return was_there
+
+
+def _kind(path: str, name: str) -> str:
+    """What is written: claims are of two kinds."""
+    kind = path.split("/namespaces/")[-1].split("/")[1]
+    if kind != "persistentvolumeclaims":
+        return kind
+    return "workspaces" if name.startswith("workspace-") else "packages"
 
 
 async def _open_runtime(settings: Settings, *, follow: bool) -> SmallRuntime:
@@ -110,7 +122,9 @@ def run(surroundings: dict[str, str], log: str) -> None:
     os.environ.update(surroundings)
     steps = Steps(Path(surroundings[STEPS]))
     SteppingCluster.steps = steps
-    controller: Any = partial(Controller, reach=steps.reach, leased=UNLEASED not in surroundings)
+    controller: Any = partial(
+        Controller, reach=steps.reach, leased=UNLEASED not in surroundings, orphan_grace_seconds=GRACE_SECONDS
+    )
     sys.argv = ["cmbcluster", role.Controller.name]
     with ExitStack() as patches:
         patches.enter_context(patch.object(client, "Cluster", SteppingCluster))

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from cmbcluster.bus.memory import MemoryBus
+from cmbcluster.bus.port import Bus
 from cmbcluster.db.database import Database
 from cmbcluster.db.models import Application, User
 from cmbcluster.domain.actors import Actor, ActorKind, Tier
@@ -70,7 +71,7 @@ class Shared:
     folder: Path
     runtime: FakeRuntime
     clock: Callable[[], datetime] | None = None
-    bus: MemoryBus = field(default_factory=MemoryBus)
+    bus: Bus = field(default_factory=MemoryBus)
     resolver: FakeResolver = field(default_factory=FakeResolver)
 
     @asynccontextmanager
