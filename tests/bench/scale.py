@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -43,6 +44,7 @@ from tests.servers.redis import RedisServer
 ENVIRONMENTS = int(os.environ.get("CMB_BENCH_ENVIRONMENTS") or 2000)
 TAKEN_AWAY = min(200, ENVIRONMENTS // 2)
 TAKEN_WHILE_AWAY = 20
+STARTED_AGAIN = min(50, ENVIRONMENTS // 4)
 LAUNCHES_AT_ONCE = 8
 REST_SECONDS = float(os.environ.get("CMB_BENCH_REST_SECONDS") or 120.0)
 TAKEN_EACH_SECONDS = 0.1
@@ -111,6 +113,7 @@ class Found:
     launch: float = 0.0
     launch_cores: float = 0.0
     writes: int = 0
+    later_writes: int = 0
     asked_launching: dict[str, int] = field(default_factory=dict)
     rest_cores: float = 0.0
     rest_bytes: int = 0
@@ -160,6 +163,11 @@ class Stage:
             asked = select(Environment.id, Environment.slug).where(col(Environment.phase) == Phase.RUNNING.value)
             return {identity: pod_name(slug) for identity, slug in (await work._session.exec(asked)).all()}
 
+    async def rows(self, wanted: set[UUID]) -> list[Environment]:
+        """The rows of ``wanted`` as they are."""
+        async with self.database.reading() as work:
+            return list((await work._session.exec(select(Environment).where(col(Environment.id).in_(wanted)))).all())
+
     async def failed(self, wanted: set[UUID]) -> set[UUID]:
         """Those of ``wanted`` that are known to have failed."""
         async with self.database.reading() as work:
@@ -178,7 +186,7 @@ async def _launched(stage: Stage, actors: tuple[Actor, ...], found: Found) -> No
     found.launch_cores = (stage.controller.cpu_seconds() - before) / found.launch
     asked = stage.cluster.asked(since)
     found.asked_launching = _named(asked)
-    found.writes = sum(count for (verb, _), count in asked.items() if verb in ("create", "update", "patch", "delete"))
+    found.writes = _writes(asked)
 
 
 async def _rested(stage: Stage, found: Found) -> None:
@@ -217,6 +225,31 @@ async def _changed(stage: Stage, chance: random.Random, found: Found) -> None:
     found.seen_cores = (stage.controller.cpu_seconds() - before) / (time.perf_counter() - began)
 
 
+async def _started_again(stage: Stage, actors: tuple[Actor, ...], chance: random.Random, found: Found) -> None:
+    """Some are stopped, and started again by the same people."""
+    chosen = set(chance.sample(sorted(await stage.names()), STARTED_AGAIN))
+    owners = {actor.user_id: actor for actor in actors}
+    rows = [(owners[each.owner_id], each.id) for each in await stage.rows(chosen)]
+    for actor, identity in rows:
+        await stage.service.stop(actor, identity)
+
+    async def all_are(phase: Phase) -> bool:
+        return {each.phase for each in await stage.rows(chosen)} == {phase.value}
+
+    await until(partial(all_are, Phase.STOPPED), pause_seconds=0.2, most_seconds=LAUNCH_SECONDS)
+    pods = {pod_name(each.slug) for each in await stage.rows(chosen)}
+
+    async def all_are_gone() -> bool:
+        return not pods & set(await stage.cluster.versions())
+
+    await until(all_are_gone, pause_seconds=0.2, most_seconds=LAUNCH_SECONDS)
+    since = time.time()
+    for actor, identity in rows:
+        await stage.service.start(actor, identity)
+    await until(partial(all_are, Phase.RUNNING), pause_seconds=0.2, most_seconds=LAUNCH_SECONDS)
+    found.later_writes = _writes(stage.cluster.asked(since))
+
+
 async def _restarted(stage: Stage, chance: random.Random, found: Found) -> None:
     """It ends, some pods go away meanwhile, and it comes back."""
     names = await stage.names()
@@ -232,6 +265,10 @@ async def _restarted(stage: Stage, chance: random.Random, found: Found) -> None:
     if await stage.failed(set(chosen)) != set(chosen):
         raise RuntimeError("it says that it is in step and is not")
     found.touched = len(set(before.items()) ^ set((await stage.cluster.versions()).items()))
+
+
+def _writes(asked: dict[tuple[str, str], int]) -> int:
+    return sum(count for (verb, _), count in asked.items() if verb in ("create", "update", "patch", "delete"))
 
 
 def _named(asked: dict[tuple[str, str], int]) -> dict[str, int]:
@@ -295,6 +332,8 @@ async def _all(folder: Path, made: Databases) -> Found:
             await _changed(stage, chance, found)
             _say(f"seen after {median(found.seen):.3f} s, p99 {quantile(found.seen, 0.99):.3f} s")
             found.most_bytes = max(found.rest_bytes, stage.controller.memory_bytes())
+            await _started_again(stage, actors, chance, found)
+            _say(f"{found.later_writes} writes for {STARTED_AGAIN} later starts")
             await _restarted(stage, chance, found)
             _say(f"in step after {found.restart:.1f} s, of it work {found.restart_work:.1f} s; touched {found.touched}")
             found.most_bytes = max(found.most_bytes, stage.controller.memory_bytes())
@@ -312,7 +351,7 @@ def _measure() -> Section:
 
 
 def _section(found: Found) -> Section:
-    each = found.writes / ENVIRONMENTS
+    each, later = found.writes / ENVIRONMENTS, found.later_writes / STARTED_AGAIN
     asked = ", ".join(f"{count} {what}" for what, count in found.asked_at_rest.items()) or "nothing"
     rows = (
         Row("processor of the controller at rest", f"{found.rest_cores:.3f} cores", f"over {REST_SECONDS:.0f} s",
@@ -331,6 +370,7 @@ def _section(found: Found) -> Section:
         Row(f"{ENVIRONMENTS:,} launches at once until all run", f"{found.launch:.0f} s",
             f"{found.launch_cores:.2f} cores of the controller"),
         Row("writes to the API server for a first launch", f"{each:.2f}", "by the audit log", "≤ 3", each <= 3),
+        Row("writes for a later start", f"{later:.2f}", f"{STARTED_AGAIN} stopped and begun again", "≤ 2", later <= 2),
     )  # fmt: skip
     return Section(
         "scale",
