@@ -22,7 +22,7 @@ from tests.postgres import MISSING, Databases, OwnServer, own_server, programs
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 PEOPLE = 4
-SECONDS = lasting(20, full=120)
+SECONDS = lasting(14, full=120)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.servers.redis import RedisServer, redis_server  # noqa: F401 - a fixt
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 PEOPLE = 4
-SECONDS = lasting(20, full=120)
+SECONDS = lasting(14, full=120)
 # Longer than people wait for a ring, shorter than they wait for an environment.
 SWEEP_SECONDS = 3.0
 

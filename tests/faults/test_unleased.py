@@ -18,7 +18,7 @@ from tests.faults.replicas import Shared, activity_of
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 PEOPLE = 6
-SECONDS = lasting(20, full=120)
+SECONDS = lasting(14, full=120)
 
 
 async def test_f9_two_controllers_without_a_lease_on_the_cluster(
