@@ -19,6 +19,7 @@ PROGRAMS = {
     "api": ("wrk",),
     "database": (),
     "cluster": ("kubectl",),
+    "warm": ("kubectl",),
     "replicas": ("redis-server", "npm"),
     "scale": ("kubectl", "kwok", "redis-server"),
 }
