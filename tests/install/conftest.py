@@ -58,7 +58,9 @@ class Installed(Running):
 
     def said(self) -> str:
         """What all pods have printed, those too that were killed."""
-        return self.log.read_text() + self.release.logs()
+        # In this order: a pod that is gone by now has its words in the file.
+        alive = self.release.logs()
+        return self.log.read_text() + alive
 
 
 @pytest.fixture(scope="package", autouse=True)

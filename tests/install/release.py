@@ -87,7 +87,16 @@ class Release:
     def logs(self) -> str:
         """What the pods of all roles have said, as far as they run."""
         names = [pod["metadata"]["name"] for role in ROLES for pod in self.pods(role) if is_ready(pod)]
-        return "".join(self.kubectl("logs", name, "--tail", "-1", "--ignore-errors") for name in names)
+        return "".join(self._log(name) for name in names)
+
+    def _log(self, name: str) -> str:
+        """What a pod has said; nothing when it was just killed, since whoever kills reads its log before."""
+        try:
+            return self.kubectl("logs", name, "--tail", "-1", "--ignore-errors")
+        except AssertionError as failed:
+            if "NotFound" in str(failed):
+                return ""
+            raise
 
 
 def is_ready(pod: Json) -> bool:
