@@ -166,6 +166,9 @@ class Controller:
                 await self._orphans.sweep()
             except CMBClusterError as failed:
                 log.warning("sweep_failed", error=str(failed))
+            except Exception:
+                # Whatever one object led to, a sweep that ended would be missed by everybody.
+                log.exception("sweep_failed")
 
     async def _add_unsettled(self, but: Callable[[StandingRow], bool] | None = None) -> tuple[UUID, ...]:
         async with self._database.reading() as work:

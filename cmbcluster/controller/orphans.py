@@ -22,6 +22,8 @@ from cmbcluster.runtime.port import Leftovers, Observation, Ref, Runtime, Sight,
 
 log = structlog.get_logger("cmbcluster.controller")
 
+# A controller that was frozen for longer than this has lost its connections, and everything it meant to make.
+LONGEST_FREEZE_SECONDS = 3600.0
 GRACE_SECONDS = 600.0
 
 
@@ -100,6 +102,9 @@ class Orphans:
             await self._runtime.stop(ref)
         except Conflict:
             return
+        except RuntimeUnavailable as failed:
+            # One that cannot be stopped must not keep the others.
+            log.warning("orphan_stays", environment=ref.slug, run=ref.generation, error=str(failed))
 
     async def _look_at_workspaces(self, runtime: Leftovers) -> None:
         """Report workspaces of environments that nobody knows, once each; they are asked for seldom."""
@@ -113,10 +118,11 @@ class Orphans:
         self._reported &= set(found)
         for workspace in found:
             row = known.get(workspace.environment_id)
-            if row is not None:
-                self._unknown.pop(workspace, None)
-                if row.gone_at is not None and row.remove_workspace:
+            if row is not None and _was_made_again(workspace, row):
+                if self._is_long_unknown(workspace, now):
                     await self._remove_again(workspace, row)
+            elif row is not None and not _was_brought_back(workspace, row):
+                self._unknown.pop(workspace, None)
             elif workspace not in self._reported and self._is_long_unknown(workspace, now):
                 await self._report(runtime, workspace)
 
@@ -157,3 +163,15 @@ def _is_wanted(row: StandingRow, ref: Ref) -> bool:
     """
     at_rest = row.phase in AT_REST and row.is_settled
     return row.gone_at is None and row.run == ref.generation and not at_rest
+
+
+def _was_made_again(workspace: Workspace, row: StandingRow) -> bool:
+    """Whether it was to be deleted and is there: a controller that was frozen in a launch made it anew."""
+    return row.gone_at is not None and row.remove_workspace and not _was_brought_back(workspace, row)
+
+
+def _was_brought_back(workspace: Workspace, row: StandingRow) -> bool:
+    """Whether it was made so long after its deletion that somebody did so by hand, from a backup for example."""
+    if row.gone_at is None or not row.remove_workspace or workspace.made_at is None:
+        return False
+    return (workspace.made_at - row.gone_at).total_seconds() > LONGEST_FREEZE_SECONDS

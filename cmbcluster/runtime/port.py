@@ -157,10 +157,11 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A workspace that exists, whatever runs or ran in it."""
+    """A workspace that exists, whatever runs or ran in it. ``made_at`` is where the runtime knows it."""
 
     environment_id: UUID
     slug: str
+    made_at: datetime | None = field(default=None, compare=False)
 
 
 class Runtime(Protocol):

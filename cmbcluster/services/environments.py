@@ -202,6 +202,9 @@ class EnvironmentService:
                 chosen = size_of(size)
                 row.cpu_millis, row.memory_bytes = chosen.cpu_millis, chosen.memory_bytes
             check_startable(row, self._images)
+            if row.image is not None and row.image.get("tag_on_nodes"):
+                # Whether it may still run without a registry being asked is for the settings of now to say.
+                row.image = None
             check_size(limits, row.cpu_millis, row.memory_bytes)
             check_uptime(limits, row.uptime_seconds)
             check_room(limits, *await asked.work.environments.counts(row.owner_id), adds_kept=False)

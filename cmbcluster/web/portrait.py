@@ -210,7 +210,7 @@ def _report(view: EnvironmentView) -> str:
 
 def _made_of(view: EnvironmentView) -> str:
     if isinstance(view.source, ImageSource):
-        return f"Image {view.source.reference}, digest {view.image.digest if view.image else 'none'}"
+        return f"Image {view.source.reference}, digest {(view.image and view.image.digest) or 'none'}"
     return f"Lock {view.lock_digest or 'none'}, Python {view.source.python}"
 
 

@@ -108,13 +108,28 @@ class _WithLeftovers:
         self.removed.append((ref, workspace))
 
 
-@pytest.mark.parametrize(("gone_at", "asked", "removed"), [(NOW, True, True), (NOW, False, False), (None, True, False)])
+SOON_AFTER, LONG_AFTER = NOW + timedelta(minutes=5), NOW + timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("gone_at", "asked", "made_at", "removed"),
+    [
+        (NOW, True, None, True),
+        (NOW, True, SOON_AFTER, True),
+        # Somebody brought it back from a backup, for a person who regrets it.
+        (NOW, True, LONG_AFTER, False),
+        (NOW, False, SOON_AFTER, False),
+        (None, True, None, False),
+    ],
+)
 async def test_a_workspace_that_came_back_after_its_owner_had_it_removed_goes_again(
-    gone_at: datetime | None, asked: bool, removed: bool
+    gone_at: datetime | None, asked: bool, made_at: datetime | None, removed: bool
 ) -> None:
     phase = Phase.GONE if gone_at else Phase.DELETING
     row = StandingRow(uuid4(), "lab-k7q2mx", 2, phase.value, 1, 1, gone_at, NOW, 3600, 0, asked)
-    runtime = _WithLeftovers(Workspace(row.id, row.slug))
-    orphans = Orphans(cast(Recorder, _Clocked(row)), cast(Runtime, runtime), grace_seconds=600)
+    runtime = _WithLeftovers(Workspace(row.id, row.slug, made_at))
+    orphans = Orphans(cast(Recorder, _Clocked(row)), cast(Runtime, runtime), grace_seconds=0)
+    await orphans.sweep()
+    assert runtime.removed == [], "seen once, it may be about to go"
     await orphans.sweep()
     assert runtime.removed == ([(Ref(row.id, row.slug, 2), True)] if removed else [])

@@ -48,7 +48,7 @@ async def plant(admin: Admin, spec: Spec, *, pod: bool, run: int = 1, ended: tup
     place = ground(admin.namespace)
     claim = manifests.claim(place, spec)
     for each in ended:
-        note = memory.note(each, Ending(StopReason.ASKED, "It was stopped.", "", ended_at=datetime.now(UTC)))
+        note = memory.note({}, each, Ending(StopReason.ASKED, "It was stopped.", "", ended_at=datetime.now(UTC)))
         kept = {name: text for name, text in note["metadata"]["annotations"].items() if text is not None}
         claim["metadata"].setdefault("annotations", {}).update(kept)
     made = await admin.create("persistentvolumeclaims", claim)

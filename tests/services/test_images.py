@@ -249,3 +249,18 @@ async def test_an_image_that_the_nodes_have_may_run_beside_those_of_registries(t
         assert view.source == ImageSource("localhost/app:latest")
         with pytest.raises(InvalidInput, match="cannot be used here"):
             await launched(platform, actor, replace(CUSTOM, image="localhost:5000/app"), name="other")
+
+
+async def test_what_the_nodes_have_is_asked_for_anew_at_each_start(platform: Platform, ada: Actor) -> None:
+    view = await seen(platform, ada, await launched(platform, ada))
+    await platform.parts.environments.stop(ada, view.id)
+    await platform.settle()
+    async with platform.parts.database.transaction() as work:
+        row = await work.environments.by_id(view.id)
+        assert row is not None
+        row.image = {"repository": "ghcr.io/team/app", "digest": "", "size_bytes": 0, "tag_on_nodes": "1.0"}
+    await platform.parts.environments.start(ada, view.id)
+    again = await seen(platform, ada, view)
+    # The settings do not say any more that nodes have it, so a registry was asked.
+    assert again.image is not None
+    assert (again.image.tag_on_nodes, again.image.digest[:7]) == ("", "sha256:")

@@ -80,9 +80,21 @@ def _rule(
     return Rule(name, voice, re.compile(pattern, re.IGNORECASE | re.DOTALL), reason, what, then, give_up_after_seconds)
 
 
-_IMAGE = r"(?:ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError)"
+_IMAGE = r"(?:ErrImagePull|ImagePullBackOff|ImageInspectError)"
 RULES: tuple[Rule, ...] = (
     # ---- images ----
+    # First what no registry was asked for: its message holds the name, which may read like an answer of one.
+    _rule(
+        "image-not-on-machine", Voice.WAITING,
+        r"^ErrImageNeverPull", StopReason.IMAGE_UNAVAILABLE,
+        "The machine chosen for it does not have the image, and no registry is asked for it.",
+        "Load the image on every machine of the cluster, or ask whoever runs the platform.", 2,
+    ),
+    _rule(
+        "image-unnamed", Voice.WAITING,
+        r"^InvalidImageName", StopReason.IMAGE_UNAVAILABLE,
+        "The image has no name that could be pulled.", "Check its name and tag.", 2,
+    ),
     _rule(
         "image-platform", Voice.WAITING,
         rf"{_IMAGE}.*no match for platform", StopReason.IMAGE_PLATFORM,
@@ -100,17 +112,6 @@ RULES: tuple[Rule, ...] = (
         "image-unknown", Voice.WAITING,
         rf"{_IMAGE}.*(?:not found|manifest unknown|NotFound|does not exist)",
         StopReason.IMAGE_UNAVAILABLE, "The registry has no such image.", "Check its name and tag.", 5,
-    ),
-    _rule(
-        "image-not-on-machine", Voice.WAITING,
-        r"^ErrImageNeverPull", StopReason.IMAGE_UNAVAILABLE,
-        "The machine chosen for it does not have the image, and no registry is asked for it.",
-        "Load the image on every machine of the cluster, or ask whoever runs the platform.", 2,
-    ),
-    _rule(
-        "image-unnamed", Voice.WAITING,
-        r"^InvalidImageName", StopReason.IMAGE_UNAVAILABLE,
-        "The image has no name that could be pulled.", "Check its name and tag.", 2,
     ),
     _rule(
         "image-no-space", Voice.WAITING,

@@ -8,9 +8,10 @@ names that its runs can have. Nothing here ever touches a workspace.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from cmbcluster.errors import RuntimeUnavailable
-from cmbcluster.runtime.kubernetes import memory, names
+from cmbcluster.runtime.kubernetes import memory, names, status
 from cmbcluster.runtime.kubernetes.bundles import Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused
 from cmbcluster.runtime.kubernetes.objects import Objects
@@ -19,6 +20,8 @@ from cmbcluster.runtime.port import Ref, Workspace
 
 # Runs that nobody stopped are not remembered by the claim; more of them on end than this are not looked for.
 RUNS_LOOKED_FOR = 20
+# Whatever number stands in an annotation, it is not as many questions.
+MOST_RUNS_ASKED = 200
 _log = logging.getLogger(__name__)
 
 
@@ -32,8 +35,9 @@ async def workspaces(objects: Objects) -> tuple[Workspace, ...]:
     found = []
     for claim in claims:
         workspace = names.workspace_of(claim)
-        if workspace is not None and claim["metadata"]["name"] == names.claim_name(workspace.slug):
-            found.append(workspace)
+        is_going = bool(claim["metadata"].get("deletionTimestamp"))
+        if workspace is not None and not is_going and claim["metadata"]["name"] == names.claim_name(workspace.slug):
+            found.append(replace(workspace, made_at=status.moment(claim["metadata"].get("creationTimestamp"))))
     return tuple(found)
 
 
@@ -55,5 +59,5 @@ async def clear_secrets(objects: Objects, workspace: Workspace) -> None:
     if claim is None or await objects.pod(first) is not None:
         return
     last = max(memory.endings(claim), default=0) + RUNS_LOOKED_FOR
-    for run in range(1, last + 1):
+    for run in range(max(1, last - MOST_RUNS_ASKED), last + 1):
         await objects.remove_secret(Ref(workspace.environment_id, workspace.slug, run))

@@ -29,6 +29,7 @@ PAUSE_SECONDS = 1.0
 TAIL_SECONDS = 10.0
 # A node that is away must not keep people from stopping what ran there.
 LAST_WORDS_SECONDS = 2.0
+LAST_WORDS_BYTES = 65_536
 SILENCE_SECONDS = 3600.0
 _MICROSECONDS = 1_000_000
 
@@ -58,25 +59,27 @@ async def read(cluster: Cluster, path: str, uid: str, offset: int, *, follow: bo
 
 
 def of_ending(ending: Ending | None, offset: int) -> Iterator[LogLine]:
-    """What is remembered of a run that is over: its last lines, as if they were written when it ended.
+    """What is remembered of a run that is over: its last lines, for whoever reads from the beginning or the end.
 
-    When each was written is not known any more. Bytes are not counted: a negative ``offset`` is all of them.
+    When each was written is not known any more.
     """
-    if ending is None:
+    if ending is None or offset > 0:
+        # Offsets of lines that were read while it ran say nothing about these.
         return
     ended = ending.ended_at or datetime.fromtimestamp(0, UTC)
     for number, text in enumerate(ending.log_tail.splitlines(), 1):
         reached = int(ended.timestamp() * _MICROSECONDS) + number
-        if reached > offset:
-            yield LogLine(at=None, text=text, offset=reached)
+        yield LogLine(at=None, text=text, offset=reached)
 
 
 async def tail(cluster: Cluster, path: str, container: str = PROGRAM, *, wait_seconds: float = TAIL_SECONDS) -> str:
     """The last lines, as text; empty when there are none to be had in that time."""
-    query = {"container": container, "tailLines": str(TAIL_LINES), "limitBytes": "65536"}
+    query = {"container": container, "tailLines": str(TAIL_LINES), "limitBytes": str(MOST_TAIL_BYTES)}
     try:
         async with asyncio.timeout(wait_seconds), cluster.stream(f"{path}/log", query, wait_seconds) as lines:
-            return showable(b"".join([line async for line in lines]).decode(errors="replace"))
+            said = b"".join([line async for line in lines])
+            # A cluster cuts at the end, where the lines are that are wanted, so the cut is made here.
+            return showable(said[-LAST_WORDS_BYTES:].decode(errors="replace"))
     except (ApiRefused, ApiBusy, ResourceGone, RuntimeUnavailable, TimeoutError):
         return ""
 

@@ -141,7 +141,8 @@ class Objects:
 
     async def remember(self, ref: Ref, ending: Ending) -> None:
         """Write down how a run ended, where it outlives the pod."""
-        await self._change(self._claim_path(ref.slug), memory.note(ref.generation, ending))
+        note = memory.note(await self.claim(ref) or {}, ref.generation, ending)
+        await self._change(self._claim_path(ref.slug), note)
 
     async def remember_first(self, ref: Ref, ending: Ending) -> None:
         """Write it down unless something is: who was asked to stop a run has the better word."""

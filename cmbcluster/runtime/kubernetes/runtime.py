@@ -148,7 +148,8 @@ class KubernetesRuntime:
         pod = await self._objects.pod(ref)
         if pod is None or names.ref_of(pod) != ref or status.is_over(pod) or status.is_going(pod):
             return
-        said = await logs.tail(self._opened, self._objects.pod_path(ref.slug), wait_seconds=logs.LAST_WORDS_SECONDS)
+        is_up, path = seeing.sight_of(pod) is Sight.RUNNING, self._objects.pod_path(ref.slug)
+        said = await logs.tail(self._opened, path, wait_seconds=logs.LAST_WORDS_SECONDS) if is_up else ""
         await self._end(pod, ref, endings.stopped(pod, said))
 
     async def remove(self, ref: Ref, *, workspace: bool) -> None:

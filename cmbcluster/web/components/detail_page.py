@@ -179,8 +179,9 @@ def _pinned_image() -> rx.Component:
                 "every start runs what its machine has under this tag.",
                 class_name="sm two mt4",
             ),
-            rx.fragment(digest, rx.el.p(kept, class_name="sm two mt6"), _update("Update image")),
+            rx.fragment(digest, rx.el.p(kept, class_name="sm two mt6")),
         ),
+        _update("Update image"),
     )
 
 

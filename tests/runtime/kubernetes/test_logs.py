@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from aiohttp import web
 
+from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.runtime.kubernetes import logs
-from cmbcluster.runtime.port import LogLine
+from cmbcluster.runtime.port import Ending, LogLine
 from tests.runtime.kubernetes.api import Answer, refuses, says, served
 
 TEXT = """2026-01-01T00:00:00.100000001Z one
@@ -79,3 +82,14 @@ async def test_what_is_meant_for_a_terminal_is_left_out() -> None:
     async with served(text("\x1b[1mone\x00\ntwo\n")) as (cluster, _):
         # A database that keeps no zero byte must be able to keep how a run ended.
         assert await logs.tail(cluster, "/pods/a") == "one\ntwo\n"
+
+
+def test_what_is_remembered_is_told_once_and_not_to_whoever_read_on() -> None:
+    ending = Ending(StopReason.ASKED, "It was stopped.", "", "one\ntwo", None, datetime(2026, 1, 1, tzinfo=UTC))
+    for offset in (0, -10):
+        assert [line.text for line in logs.of_ending(ending, offset)] == ["one", "two"]
+    first, last = (line.offset for line in logs.of_ending(ending, 0))
+    assert first < last
+    for offset in (1, first, last):
+        assert list(logs.of_ending(ending, offset)) == []
+    assert list(logs.of_ending(None, 0)) == []

@@ -207,23 +207,43 @@ def test_an_installation_that_goes_on_says_how_much_and_counts_nothing_it_cannot
     assert (mark.stage, mark.done, mark.total, mark.detail) == (Stage.INSTALLING, 0, None, "1 package")
 
 
+KEPT = "cmbcluster.io/ended-7"
+
+
 def test_endings_are_remembered_for_three_runs_and_forgotten_on_demand() -> None:
     claim: dict[str, Any] = {"metadata": {"annotations": {"other": "stays"}}}
     for run in range(1, 8):
-        kept = memory.note(run, Ending(StopReason.ASKED, f"run {run}", "then", "log", 3, T0))
+        kept = memory.note(claim, run, Ending(StopReason.ASKED, f"run {run}", "then", "log", 3, T0))
         for name, text in kept["metadata"]["annotations"].items():
             if text is None:
                 claim["metadata"]["annotations"].pop(name, None)
             else:
                 claim["metadata"]["annotations"][name] = text
     assert set(memory.endings(claim)) == {5, 6, 7}
+    assert [memory.endings(claim)[run].log_tail for run in (5, 6, 7)] == ["", "", "log"]
     assert memory.endings(claim)[7] == Ending(StopReason.ASKED, "run 7", "then", "log", 3, T0)
     change = memory.forget(claim)
     assert change is not None
     assert set(change["metadata"]["annotations"].values()) == {None}
     assert "other" not in change["metadata"]["annotations"]
-    claim["metadata"]["annotations"]["cmbcluster.io/ended-9"] = "written by hand"
+    for number, text in enumerate(("written by hand", "[]", "null", '"x"', "[" * 100_000), 9):
+        claim["metadata"]["annotations"][f"cmbcluster.io/ended-{number}"] = text
+    claim["metadata"]["annotations"][f"cmbcluster.io/ended-{'9' * 12}"] = claim["metadata"]["annotations"][KEPT]
     assert set(memory.endings(claim)) == {5, 6, 7}
+
+
+def test_what_is_remembered_never_grows_with_what_programs_print() -> None:
+    """Runs that ended by themselves are not noted, so that there are gaps; an object takes 256 KiB of annotations."""
+    claim: dict[str, Any] = {"metadata": {"annotations": {}}}
+    for run in (1, 2, 3, 9, 10, 11, 40, 80):
+        ending = Ending(StopReason.ASKED, "It was stopped.", "then", "\N{GRINNING FACE}" * 4000, None, T0)
+        for name, text in memory.note(claim, run, ending)["metadata"]["annotations"].items():
+            if text is None:
+                claim["metadata"]["annotations"].pop(name, None)
+            else:
+                claim["metadata"]["annotations"][name] = text
+        assert sum(len(text.encode()) for text in claim["metadata"]["annotations"].values()) < 8_000
+    assert set(memory.endings(claim)) == {11, 40, 80}
 
 
 def test_events_give_a_pull_its_size_and_a_claim_its_trouble() -> None:
