@@ -199,7 +199,7 @@ def _of_program(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
 def _not_started(message: str) -> tuple[StopReason, str, str]:
     if "exec format error" in message:
         what = "The image is made for another kind of processor than this cluster has."
-        return StopReason.IMAGE_PLATFORM, what, "Use an image that is also built for linux/amd64."
+        return StopReason.IMAGE_PLATFORM, what, "Use an image that is also built for it."
     match = _NOT_STARTED.search(message.strip())
     if match is None:
         return StopReason.START_FAILED, "It could not be started.", "Check the start command."

@@ -99,7 +99,7 @@ RULES: tuple[Rule, ...] = (
         "image-platform", Voice.WAITING,
         rf"{_IMAGE}.*no match for platform", StopReason.IMAGE_PLATFORM,
         "The image is not made for the kind of processor this cluster has.",
-        "Use an image that is also built for linux/amd64.", 2,
+        "Use an image that is also built for it.", 2,
     ),
     _rule(
         "image-refused", Voice.WAITING,

@@ -51,7 +51,8 @@ class Launcher:
         if endings.misses_packages(pod):
             self._installed.discard(key)
             self._bundles.doubt(key)
-        elif key and status.state(status.installer(pod), "terminated").get("exitCode") == 0:
+        elif key and (status.was_ready(pod) or status.state(status.installer(pod), "terminated").get("exitCode") == 0):
+            # One that came up without an installer says it too: after a restart nothing else might.
             self._installed.add(key)
 
     def doubt(self, pod: Json) -> None:

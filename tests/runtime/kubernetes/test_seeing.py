@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cmbcluster.domain.lifecycle import Stage, StopReason
-from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, packages, seeing
+from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, names, packages, seeing
+from cmbcluster.runtime.kubernetes.bundles import Bundles
 from cmbcluster.runtime.kubernetes.happenings import Happenings
+from cmbcluster.runtime.kubernetes.launching import Launcher
+from cmbcluster.runtime.kubernetes.objects import Objects
 from cmbcluster.runtime.kubernetes.quantities import amount
 from cmbcluster.runtime.kubernetes.room import shortage
 from cmbcluster.runtime.kubernetes.usage import usage_of
@@ -383,3 +386,15 @@ def test_a_failed_installation_ended_when_its_own_container_did() -> None:
     pod = made("Failed", conditions=conditions(), initContainerStatuses=installers, containerStatuses=waiting)
     ending = endings.of_pod(pod, "")
     assert (ending.exit_code, ending.ended_at) == (73, T0 + timedelta(seconds=5))
+
+
+@pytest.mark.parametrize(("ready", "known"), [(True, {"a1"}), (False, set())])
+def test_a_program_that_came_up_without_installing_says_that_its_packages_are_there(
+    ready: bool, known: set[str]
+) -> None:
+    """A controller that begins anew has seen no installer, and pods on a warm volume have none."""
+    launcher = Launcher(cast(Objects, None), GROUND, cast(Bundles, None))
+    pod = made("Running", conditions=conditions(ready=ready, ready_at=3))
+    pod["metadata"].setdefault("annotations", {})[names.PACKAGES] = "a1"
+    launcher.learn(pod)
+    assert launcher._installed == known
