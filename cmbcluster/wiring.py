@@ -6,12 +6,13 @@ Everything above takes what it needs from ``parts()``. Nothing here decides anyt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import structlog
 from limits.aio.storage import RedisStorage, Storage
 
 from cmbcluster.bus.memory import MemoryBus
@@ -21,6 +22,7 @@ from cmbcluster.crypto.keyring import Keyring
 from cmbcluster.crypto.sealed import Sealer
 from cmbcluster.db.database import Database
 from cmbcluster.domain.actors import SYSTEM
+from cmbcluster.errors import DatabaseUnavailable
 from cmbcluster.identity.development import DevelopmentIdentity
 from cmbcluster.identity.port import Identity, Person
 from cmbcluster.images.accounts import platform_accounts
@@ -46,6 +48,9 @@ from cmbcluster.services.sessions import SessionService
 from cmbcluster.services.shares import ShareService
 from cmbcluster.services.sign_ins import SignInService
 from cmbcluster.settings import Settings
+
+logger = structlog.get_logger(__name__)
+DATABASE_AGAIN_SECONDS = 1.0
 
 
 @runtime_checkable
@@ -217,8 +222,19 @@ async def _open_services(
         await made.catalogue.seed(SYSTEM, load_seed())
     if settings.identity != "elsewhere":
         # Who signs nobody in does not know who may.
-        await made.sign_ins.shut_old_ways(SYSTEM)
+        await _once_it_answers(lambda: made.sign_ins.shut_old_ways(SYSTEM))
     return made
+
+
+async def _once_it_answers(do: Callable[[], Awaitable[object]]) -> None:
+    """Do what may be done twice; a process that begins while the database is away waits, as one that works does."""
+    while True:
+        try:
+            await do()
+            return
+        except DatabaseUnavailable as away:
+            logger.warning("database_waited_for", error=str(away))
+            await asyncio.sleep(DATABASE_AGAIN_SECONDS)
 
 
 def _image_resolver(settings: Settings) -> ImageResolver:

@@ -109,8 +109,9 @@ class Lease:
 
     def _wait_seconds(self) -> float:
         wait_seconds = self._seconds / RENEWALS_IN_A_LEASE
-        if self.epoch is not None:
-            # Not beyond the end: who cannot renew has to stop in time.
+        if self.held:
+            # Not beyond the end: who cannot renew has to stop in time. Afterwards it waits as the others do, and
+            # does not ask a database that is away without a pause.
             wait_seconds = min(wait_seconds, self._until - time.monotonic())
         # Jitter keeps those who wait from asking in step.
         return max(wait_seconds * (0.8 + 0.2 * random.random()), SHORTEST_WAIT_SECONDS)  # noqa: S311

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
 
-from cmbcluster.controller.lease import Lease
+from cmbcluster.controller.lease import RENEWALS_IN_A_LEASE, Lease
 from cmbcluster.db.database import Database
 
 
@@ -107,3 +108,12 @@ async def test_who_meets_a_mistake_asks_again(migrated: Database, monkeypatch: p
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     await here.release()
+
+
+async def test_who_lost_it_to_a_database_that_is_away_asks_as_seldom_as_those_who_wait(migrated: Database) -> None:
+    here = Lease(migrated, "controller", 30.0)
+    here.epoch, here._until = 1, time.monotonic() + 2.0
+    assert here._wait_seconds() <= 2.0
+    here._until = time.monotonic() - 1.0
+    assert not here.held
+    assert here._wait_seconds() >= 0.8 * 30.0 / RENEWALS_IN_A_LEASE
