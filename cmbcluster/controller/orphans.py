@@ -123,6 +123,8 @@ class Orphans:
                     await self._remove_again(workspace, row)
             elif row is not None and not _was_brought_back(workspace, row):
                 self._unknown.pop(workspace, None)
+                if _rests_lately(row, now):
+                    await self._clear_secret(runtime, Ref(row.id, row.slug, row.run))
             elif workspace not in self._reported and self._is_long_unknown(workspace, now):
                 await self._report(runtime, workspace)
 
@@ -133,6 +135,12 @@ class Orphans:
         except (Conflict, RuntimeUnavailable) as failed:
             # A run that was started too late is stopped by the sweep, and the next look finds it ended.
             log.warning("orphan_stays", environment=workspace.slug, error=str(failed))
+
+    async def _clear_secret(self, runtime: Leftovers, ref: Ref) -> None:
+        try:
+            await runtime.clear_secret(ref)
+        except RuntimeUnavailable as failed:
+            log.warning("orphan_stays", environment=ref.slug, run=ref.generation, error=str(failed))
 
     async def _report(self, runtime: Leftovers, workspace: Workspace) -> None:
         try:
@@ -163,6 +171,13 @@ def _is_wanted(row: StandingRow, ref: Ref) -> bool:
     """
     at_rest = row.phase in AT_REST and row.is_settled
     return row.gone_at is None and row.run == ref.generation and not at_rest
+
+
+def _rests_lately(row: StandingRow, now: datetime) -> bool:
+    """Whether a controller that was frozen in its launch may still make, or just has made, a part of it."""
+    if row.phase not in AT_REST or not row.is_settled or row.phase_since is None:
+        return False
+    return (now - row.phase_since).total_seconds() <= LONGEST_FREEZE_SECONDS
 
 
 def _was_made_again(workspace: Workspace, row: StandingRow) -> bool:

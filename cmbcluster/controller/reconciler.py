@@ -301,6 +301,9 @@ class Reconciler:
         if observation.sight in (Sight.ABSENT, Sight.EXITED):
             if row.desired == Desired.DELETED:
                 return await self._delete(row)
+            if observation.sight is Sight.ABSENT:
+                # Whoever was to start it may have made a part of it.
+                await self._runtime.stop(ref_of(row))
             return await self._stopped(row, observation)
         self._reach(Checkpoint.BEFORE_STOP)
         await self._runtime.stop(ref_of(row))

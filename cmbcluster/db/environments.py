@@ -50,6 +50,7 @@ class StandingRow(NamedTuple):
     uptime_seconds: int
     extra_seconds: int
     remove_workspace: bool = False
+    phase_since: datetime | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -343,5 +344,7 @@ def _sorted(query: SelectOfScalar[Environment], sort: str) -> SelectOfScalar[Env
     return query.order_by(order, col(Environment.id).desc())
 
 
-def _standing() -> Select[tuple[UUID, str, int, str, int, int, datetime | None, datetime | None, int, int, bool]]:
+def _standing() -> Select[
+    tuple[UUID, str, int, str, int, int, datetime | None, datetime | None, int, int, bool, datetime | None]
+]:
     return select_columns(*(getattr(Environment, name) for name in StandingRow._fields))

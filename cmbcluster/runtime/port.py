@@ -223,6 +223,9 @@ class Leftovers(Protocol):
     async def clear_secrets(self, workspace: Workspace) -> None:
         """Delete what runs were told in confidence. Only for an environment that nobody knows and that has no run."""
 
+    async def clear_secret(self, ref: Ref) -> None:
+        """Delete what one run was told in confidence. Only for a run that is over for good."""
+
 
 class Insight(Protocol):
     """What people may look at in a run."""

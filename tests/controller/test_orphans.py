@@ -92,6 +92,7 @@ class _WithLeftovers:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.removed: list[tuple[Ref, bool]] = []
+        self.cleared: list[Ref] = []
 
     async def workspaces(self) -> tuple[Workspace, ...]:
         """The one."""
@@ -102,6 +103,10 @@ class _WithLeftovers:
 
     async def clear_secrets(self, _workspace: Workspace) -> None:
         """There are none."""
+
+    async def clear_secret(self, ref: Ref) -> None:
+        """Only noted."""
+        self.cleared.append(ref)
 
     async def remove(self, ref: Ref, *, workspace: bool) -> None:
         """Only noted."""
@@ -133,3 +138,27 @@ async def test_a_workspace_that_came_back_after_its_owner_had_it_removed_goes_ag
     assert runtime.removed == [], "seen once, it may be about to go"
     await orphans.sweep()
     assert runtime.removed == ([(Ref(row.id, row.slug, 2), True)] if removed else [])
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_settled", "since", "cleared"),
+    [
+        (Phase.STOPPED, True, NOW - timedelta(minutes=1), True),
+        (Phase.FAILED, True, NOW - timedelta(minutes=59), True),
+        # Nobody was frozen for so long, and thousands that rest are not asked for again and again.
+        (Phase.STOPPED, True, NOW - timedelta(minutes=61), False),
+        # It is about to begin, with that secret perhaps.
+        (Phase.STOPPED, False, NOW, False),
+        (Phase.RUNNING, True, NOW, False),
+    ],
+)
+async def test_a_secret_that_was_made_too_late_for_a_run_goes(
+    phase: Phase, is_settled: bool, since: datetime, cleared: bool
+) -> None:
+    row = StandingRow(
+        uuid4(), "lab-k7q2mx", 2, phase.value, 1, int(is_settled), None, NOW, 3600, 0, False, since
+    )  # fmt: skip
+    runtime = _WithLeftovers(Workspace(row.id, row.slug, NOW))
+    orphans = Orphans(cast(Recorder, _Clocked(row)), cast(Runtime, runtime), grace_seconds=0)
+    await orphans.sweep()
+    assert runtime.cleared == ([Ref(row.id, row.slug, 2)] if cleared else [])

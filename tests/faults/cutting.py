@@ -18,13 +18,13 @@ class CuttingProxy:
     def __init__(self, url: str) -> None:
         self._url = urlsplit(url)
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._carrying: set[asyncio.Task[None]] = set()
         self._cuts: list[str] = []
         self.cut = 0
 
     async def open(self) -> str:
         """Begin to listen; returns the address of the database through here."""
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         user = self._url.netloc.rpartition("@")[0]
         return urlunsplit(self._url._replace(netloc=f"{user}@127.0.0.1:{port}"))
@@ -33,8 +33,11 @@ class CuttingProxy:
         """End everything."""
         if self._server is not None:
             self._server.close()
-        for writer in list(self._writers):
-            writer.close()
+        # What is carried meanwhile, also to a server that is being waited for, must not outlive the test's loop.
+        for each in (carrying := set(self._carrying)):
+            each.cancel()
+        if carrying:
+            await asyncio.wait(carrying)
         await asyncio.sleep(0.05)
 
     def cut_next(self, side: str) -> None:
@@ -45,14 +48,23 @@ class CuttingProxy:
         """Cut nothing more."""
         self._cuts.clear()
 
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._carry(reader, writer))
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
+
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._between(reader, writer)
+        finally:
+            writer.close()
+
+    async def _between(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             their_reader, their_writer = await asyncio.open_connection(self._url.hostname, self._url.port)
         except OSError:
             # Who is not there refuses, as it would without us.
-            writer.close()
             return
-        self._writers |= {writer, their_writer}
         answers = asyncio.create_task(self._copy(their_reader, writer))
         try:
             while data := await reader.read(65536):
@@ -61,6 +73,7 @@ class CuttingProxy:
                     if self._cuts.pop(0) == "after":
                         # The client must not hear of it, so the way back ends first.
                         answers.cancel()
+                        await asyncio.wait([answers])
                         their_writer.write(data)
                         await their_writer.drain()
                         await their_reader.read(1)
@@ -71,9 +84,7 @@ class CuttingProxy:
             return
         finally:
             answers.cancel()
-            for each in (writer, their_writer):
-                self._writers.discard(each)
-                each.close()
+            their_writer.close()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

@@ -44,6 +44,13 @@ async def admin(namespace: str) -> AsyncIterator[Admin]:
         yield opened
 
 
+@pytest.fixture
+async def own_admin(own_namespace: str) -> AsyncIterator[Admin]:
+    """An administrator of a namespace that a test has for itself."""
+    async with admin_of(own_namespace) as opened:
+        yield opened
+
+
 @pytest.fixture(scope="session")
 def index_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The package index as pods reach it."""

@@ -22,7 +22,9 @@ async def cleared_twice(runtime: KubernetesRuntime) -> None:
     await runtime.clear_unused()
 
 
-async def test_a_bundle_goes_when_nothing_has_needed_it_for_long(namespace: str, admin: Admin) -> None:
+async def test_a_bundle_goes_when_nothing_has_needed_it_for_long(own_namespace: str, own_admin: Admin) -> None:
+    # Elsewhere the pods of other tests come and go, and their bundles with them.
+    namespace, admin = own_namespace, own_admin
     await admin.create("configmaps", FOREIGN)
     lock = Lock("made-up==1\n", PYTHON, 1)
     async with opened(settings_for(namespace), unused_seconds=UNUSED_SECONDS) as runtime:

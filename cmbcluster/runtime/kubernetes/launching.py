@@ -118,7 +118,12 @@ class Launcher:
             await self._objects.make_secret(spec, names.uid_of(claim))
         is_installed = bundle is not None and bundle.key in self._installed
         body = manifests.pod(self._ground, spec, bundle, is_installed=is_installed)
-        await self._objects.make_pod(spec.ref, body)
+        try:
+            await self._objects.make_pod(spec.ref, body)
+        except Conflict:
+            # A newer run has the name, and this one will never read what was made for it.
+            await self._objects.remove_secret(spec.ref)
+            raise
 
     async def _refuse_unless_known(self, ref: Ref) -> None:
         """A newer run is there: silence about one that we know has ended, else Conflict."""

@@ -29,6 +29,7 @@ from cmbcluster.runtime.kubernetes import (
     room,
     seeing,
     status,
+    watching,
 )
 from cmbcluster.runtime.kubernetes.bundles import UNUSED_SECONDS, Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster, connected
@@ -116,9 +117,11 @@ class KubernetesRuntime:
             return
         self._pods = Watcher(
             cluster, objects.pods_path(), {"labelSelector": self._place.selector}, self._pod_changed,
-            trim=_without_bookkeeping, rhythm=self._rhythm,
+            trim=watching.without_bookkeeping, rhythm=self._rhythm,
         )  # fmt: skip
-        events = Watcher(cluster, objects.events_path(), {}, self._event_heard, trim=_name_alone, rhythm=self._rhythm)
+        events = Watcher(
+            cluster, objects.events_path(), {}, self._event_heard, trim=watching.name_alone, rhythm=self._rhythm
+        )
         for watcher in (self._pods, events):
             self._begin(watcher.run(), "watch the cluster")
         # Events are many, and only tell how far a launch is.
@@ -146,7 +149,10 @@ class KubernetesRuntime:
     async def stop(self, ref: Ref) -> None:
         """Ask for the end of a run and return at once: its ending is written down, then its pod is deleted."""
         pod = await self._objects.pod(ref)
-        if pod is None or names.ref_of(pod) != ref or status.is_over(pod) or status.is_going(pod):
+        if pod is None or names.ref_of(pod) != ref:
+            # Whoever began it may have come no further than its secret.
+            return await self._objects.remove_secret(ref)
+        if status.is_over(pod) or status.is_going(pod):
             return
         is_up, path = seeing.sight_of(pod) is Sight.RUNNING, self._objects.pod_path(ref.slug)
         said = await logs.tail(self._opened, path, wait_seconds=logs.LAST_WORDS_SECONDS) if is_up else ""
@@ -247,6 +253,10 @@ class KubernetesRuntime:
     async def clear_secrets(self, workspace: Workspace) -> None:
         """Delete the secrets of an environment that nobody knows and that has no pod."""
         await leftovers.clear_secrets(self._objects, workspace)
+
+    async def clear_secret(self, ref: Ref) -> None:
+        """Delete the secret of a run that is over for good."""
+        await self._objects.remove_secret(ref)
 
     # ---- looking ----
 
@@ -386,15 +396,3 @@ def _not_open() -> RuntimeUnavailable:
 
 def _absent(ref: Ref) -> Observation:
     return Observation(ref=ref, sight=Sight.ABSENT, seen_at=datetime.now(UTC))
-
-
-def _without_bookkeeping(pod: Json) -> Json:
-    """A pod without what only servers read; thousands of them are kept."""
-    pod["metadata"].pop("managedFields", None)
-    return pod
-
-
-def _name_alone(event: Json) -> Json:
-    """Of events only their identity is kept here; what they say is kept elsewhere."""
-    kept = {name: event["metadata"].get(name) for name in ("name", "uid", "resourceVersion")}
-    return {"metadata": kept}

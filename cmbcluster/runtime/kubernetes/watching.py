@@ -190,3 +190,15 @@ def _meaning(status: Json) -> Exception:
     if status.get("code") == 410 or TOO_LARGE in message:
         return ResourceGone(message)
     return ApiBusy(f"{status.get('code')} {message}")
+
+
+def without_bookkeeping(pod: Json) -> Json:
+    """A pod without what only servers read; thousands of them are kept."""
+    pod["metadata"].pop("managedFields", None)
+    return pod
+
+
+def name_alone(event: Json) -> Json:
+    """Of events only their identity is kept here; what they say is kept elsewhere."""
+    kept = {name: event["metadata"].get(name) for name in ("name", "uid", "resourceVersion")}
+    return {"metadata": kept}
