@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cmbcluster.crypto.keyring import Keyring
 from tests.edge.stand_ins import free_port
-from tests.faults.process import STEPS, UNLEASED, WRITTEN, run
+from tests.faults.process import PATIENCE, STEPS, UNLEASED, WRITTEN, run
 from tests.kubernetes.cluster import PYTHON, wanted
 
 LEASE_SECONDS = 1.0
@@ -36,6 +36,7 @@ class Crew:
     url: str
     namespace: str
     leased: bool = True
+    patience: float = 1.0
     settings: dict[str, str] = field(default_factory=dict)
     working: list[BaseProcess] = field(default_factory=list)
     killed: int = 0
@@ -75,6 +76,7 @@ class Crew:
             "CMB_LOG_FORMAT": "json",
             "KUBECONFIG": wanted("KUBECONFIG"),
             STEPS: str(self.steps),
+            PATIENCE: str(self.patience),
         }
         return given | self.settings | ({} if self.leased else {UNLEASED: "1"})
 

@@ -30,6 +30,7 @@ from tests.kubernetes.whole import QUICK, NoPackages, SmallRuntime
 
 STEPS = "TEST_STEPS"
 UNLEASED = "TEST_UNLEASED"
+PATIENCE = "TEST_PATIENCE"
 # What nobody knows, or should not be there, is looked for twice within this time.
 GRACE_SECONDS = 2.0
 WRITTEN = "written"
@@ -96,8 +97,8 @@ def _kind(path: str, name: str) -> str:
     return "workspaces" if name.startswith("workspace-") else "packages"
 
 
-async def _open_runtime(settings: Settings, *, follow: bool) -> SmallRuntime:
-    runtime = SmallRuntime(settings, rhythm=QUICK)
+async def _open_runtime(settings: Settings, *, follow: bool, patience: float) -> SmallRuntime:
+    runtime = SmallRuntime(settings, rhythm=QUICK, patience=patience)
     runtime.adjust = _with_a_secret
     await runtime.open(follow=follow)
     return runtime
@@ -129,6 +130,7 @@ def run(surroundings: dict[str, str], log: str) -> None:
     with ExitStack() as patches:
         patches.enter_context(patch.object(client, "Cluster", SteppingCluster))
         patches.enter_context(patch.object(role, "Reconciling", controller))
-        patches.enter_context(patch.object(wiring, "_open_runtime", _open_runtime))
+        opening = partial(_open_runtime, patience=float(surroundings[PATIENCE]))
+        patches.enter_context(patch.object(wiring, "_open_runtime", opening))
         patches.enter_context(patch.object(wiring, "UvResolver", _no_packages))
         main()

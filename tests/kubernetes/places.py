@@ -27,6 +27,21 @@ async def cordoned(admin: Admin, node: str) -> AsyncIterator[None]:
         await admin.cluster.patch(path, {"spec": {"unschedulable": None}})
 
 
+@asynccontextmanager
+async def closed(admin: Admin) -> AsyncIterator[None]:
+    """Within, no node takes new pods; those that were open are open again afterwards, whatever happened."""
+    nodes = await admin.cluster.get("/api/v1/nodes")
+    assert nodes is not None
+    names = [each["metadata"]["name"] for each in nodes["items"] if not each["spec"].get("unschedulable")]
+    try:
+        for name in names:
+            await admin.cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
+        yield
+    finally:
+        for name in names:
+            await admin.cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": None}})
+
+
 async def evict(admin: Admin, name: str) -> None:
     """What ``kubectl drain`` does to each pod."""
     about = {"name": name, "namespace": admin.namespace}

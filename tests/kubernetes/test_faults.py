@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from kubernetes.aio.client.configuration import Configuration
@@ -27,7 +25,7 @@ from cmbcluster.runtime.kubernetes.runtime import KubernetesRuntime
 from cmbcluster.runtime.kubernetes.watching import Rhythm
 from cmbcluster.runtime.port import Observation, Placement, Sight, Spec
 from tests.contracts.runtime_contract import eventually, watching
-from tests.kubernetes.cluster import Admin, end_all, needs, opened, settings_for, spec_of, until_true, wanted
+from tests.kubernetes.cluster import Admin, end_all, opened, settings_for, spec_of, until_true
 from tests.kubernetes.proxy import Faults, proxied
 from tests.runtime.place import until
 
@@ -170,24 +168,3 @@ async def test_a_pod_deleted_by_hand_is_told_and_its_run_can_be_followed(namespa
         await runtime.start(following)
         await until(runtime, following.ref, Sight.RUNNING, seconds=60)
         await end_all(runtime, admin, following.ref)
-
-
-@needs("CMB_TEST_KUBELET_PID")
-async def test_a_silent_kubelet_makes_nothing_dead(namespace: str, admin: Admin) -> None:
-    kubelet = int(Path(wanted("CMB_TEST_KUBELET_PID")).read_text())
-    async with opened(settings_for(namespace)) as runtime:
-        spec = spec_of("silent-node")
-        await runtime.start(spec)
-        before = await until(runtime, spec.ref, Sight.RUNNING, seconds=60)
-        os.kill(kubelet, signal.SIGSTOP)
-        try:
-            sights = set()
-            for _ in range(120):
-                sights.add((await runtime.look(spec.ref)).sight)
-                await asyncio.sleep(1)
-        finally:
-            os.kill(kubelet, signal.SIGCONT)
-        assert sights == {Sight.RUNNING, Sight.UNKNOWN}
-        after = await until(runtime, spec.ref, Sight.RUNNING, seconds=60)
-        assert after.endpoint == before.endpoint
-        await end_all(runtime, admin, spec.ref)

@@ -16,6 +16,7 @@ from structlog.typing import EventDict
 
 from cmbcluster.domain.actors import Tier
 from cmbcluster.domain.lifecycle import Phase, StopReason
+from cmbcluster.errors import Conflict
 from cmbcluster.runtime.kubernetes import manifests, memory, names
 from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Place
@@ -206,6 +207,24 @@ async def test_f24_the_secret_of_a_run_whose_pod_was_taken_goes_with_the_next_st
         following = replace(spec, ref=replace(spec.ref, generation=2))
         await runtime.start(following)
         assert {name for name in await admin.names("secrets") if "robbed" in name} == {"env-robbed-2"}
+        await end_all(runtime, admin, following.ref)
+
+
+async def test_f24_the_secret_of_a_launch_that_came_no_further_goes_with_its_stop(namespace: str, admin: Admin) -> None:
+    async with opened(settings_for(namespace)) as runtime:
+        half = unknown("half-made")
+        await plant(admin, half, pod=False)
+        await runtime.stop(replace(half.ref, generation=2))
+        assert "env-half-made-1" in await admin.names("secrets")
+        await runtime.stop(half.ref)
+        assert "env-half-made-1" not in await admin.names("secrets")
+
+        # Whoever is late with a run that has a successor leaves nothing of it.
+        following = replace(half, ref=replace(half.ref, generation=2))
+        await runtime.start(following)
+        with pytest.raises(Conflict):
+            await runtime._launcher._make(half)
+        assert {name for name in await admin.names("secrets") if "half-made" in name} == {"env-half-made-2"}
         await end_all(runtime, admin, following.ref)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from cmbcluster.runtime.port import Ending
 from tests.faults.replicas import order, people
 from tests.kubernetes.cluster import Admin, end_all, opened, settings_for, spec_of
 from tests.kubernetes.hopeless import given_up
+from tests.kubernetes.places import closed
 from tests.kubernetes.whole import whole
 
 pytestmark = pytest.mark.kubernetes
@@ -35,21 +34,6 @@ async def given_up_at_once(admin: Admin) -> Ending:
         ending = (await given_up(runtime, admin, spec_of("impatient"))).ending
     assert ending is not None
     return ending
-
-
-@asynccontextmanager
-async def closed(admin: Admin) -> AsyncIterator[None]:
-    """Within, no node takes new pods; those that were open are open again afterwards, whatever happened."""
-    nodes = await admin.cluster.get("/api/v1/nodes")
-    assert nodes is not None
-    names = [each["metadata"]["name"] for each in nodes["items"] if not each["spec"].get("unschedulable")]
-    try:
-        for name in names:
-            await admin.cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
-        yield
-    finally:
-        for name in names:
-            await admin.cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": None}})
 
 
 @pytest.mark.hopeless("machines-closed")

@@ -255,8 +255,9 @@ class KubernetesRuntime:
         await leftovers.clear_secrets(self._objects, workspace)
 
     async def clear_secret(self, ref: Ref) -> None:
-        """Delete the secret of a run that is over for good."""
-        await self._objects.remove_secret(ref)
+        """Delete the secret of a run that is over for good. One with a pod still is cleared away together with that."""
+        if self._pods is None or names.pod_name(ref.slug) not in self._pods.known:
+            await self._objects.remove_secret(ref)
 
     # ---- looking ----
 
