@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.platform import Platform
     from tests.postgres import Databases
 
+# What asserts for several test modules, and says no more than that it did not hold unless this is said.
+pytest.register_assert_rewrite("tests.install.own_image", "tests.faults.asking")
 NEEDED = {
     "sandbox": (("bwrap", "pasta"), "needs bubblewrap and passt: apt-get install bubblewrap passt"),
     "browser": (("chromium",), "needs Chromium: apt-get install chromium"),

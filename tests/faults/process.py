@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from kubernetes.aio.config import kube_config
+
 import cmbcluster.commands.roles.controller as role
 import cmbcluster.wiring as wiring
 from cmbcluster.cli import main
@@ -130,6 +132,8 @@ def run(surroundings: dict[str, str], log: str) -> None:
     with ExitStack() as patches:
         patches.enter_context(patch.object(client, "Cluster", SteppingCluster))
         patches.enter_context(patch.object(role, "Reconciling", controller))
+        # The library has read it already, in the process that this one is forked from.
+        patches.enter_context(patch.object(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", surroundings["KUBECONFIG"]))
         opening = partial(_open_runtime, patience=float(surroundings[PATIENCE]))
         patches.enter_context(patch.object(wiring, "_open_runtime", opening))
         patches.enter_context(patch.object(wiring, "UvResolver", _no_packages))

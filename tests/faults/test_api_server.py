@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.runtime import FakeRuntime
-from tests.faults.asking import Person, days, persons, scene
+from tests.faults.asking import days, persons, scene
 from tests.faults.controllers import Crew
 from tests.faults.ledger import read
 from tests.faults.lengths import lasting
@@ -70,10 +71,10 @@ async def test_f4_to_f7_whatever_the_api_server_does_what_was_asked_is_there_onc
             asking = asyncio.gather(
                 *(days(each, random.Random(chance.random()), SECONDS) for each in everybody)  # noqa: S311
             )
-            met = await _trouble_while(asking, faults, chance)
-            await asking
+            met = await _trouble(faults, chance)
             faults.lose_answers = 0.0
             await trouble(faults, "", chance)
+            await asking
             await played.until_quiet()
             await played.until_right()
             ends = Counter(line.event for line in read(played.notes) if line.event != "invoke")
@@ -84,12 +85,11 @@ async def test_f4_to_f7_whatever_the_api_server_does_what_was_asked_is_there_onc
             assert crew.killed == 0
 
 
-async def _trouble_while(
-    asking: asyncio.Future[list[list[Person]]], faults: Faults, chance: random.Random
-) -> Counter[str]:
+async def _trouble(faults: Faults, chance: random.Random) -> Counter[str]:
     """All kinds in an order of chance, again and again; how often each was met."""
     met: Counter[str] = Counter()
-    while not asking.done() or len(met) < len(TROUBLES):
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
         for kind in chance.sample(TROUBLES, len(TROUBLES)):
             await trouble(faults, kind, chance)
             met[kind] += 1

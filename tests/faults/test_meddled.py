@@ -64,6 +64,13 @@ async def until_phase(person: Person, *phases: Phase) -> EnvironmentView:
     return found
 
 
+async def only(admin: Admin, *, pods: list[Person], claims: list[Person]) -> None:
+    """The namespace holds the pods and the workspaces of these people, and no other."""
+    assert await admin.names("pods") == {f"env-{(await seen(each)).slug}" for each in pods}
+    found = {each for each in await admin.names("persistentvolumeclaims") if each.startswith("workspace-")}
+    assert found == {f"workspace-{(await seen(each)).slug}" for each in claims}
+
+
 async def test_a_pod_deleted_by_hand_and_a_quota_that_is_reached(played: Scene, parts: Parts) -> None:
     first, second = await persons(parts, played.ledger, "first", "second")
     async with played.crew.manned():
@@ -76,7 +83,9 @@ async def test_a_pod_deleted_by_hand_and_a_quota_that_is_reached(played: Scene, 
         assert (told.reason.code, told.reason.what) == (StopReason.TAKEN_AWAY, "Somebody deleted it in the cluster.")
         assert await first.ask("start")
         await played.until_quiet()
-        await played.until_right()
+        # The ledger knows what people asked, and not that one ended by itself: it is counted here.
+        await played.until_right("first")
+        await only(played.admin, pods=[first], claims=[first])
 
         await played.admin.create("resourcequotas", QUOTA)
         await until_true(lambda: _is_counted(played.admin))
@@ -85,13 +94,18 @@ async def test_a_pod_deleted_by_hand_and_a_quota_that_is_reached(played: Scene, 
         assert told.reason is not None
         assert told.reason.code is StopReason.QUOTA
         assert (await seen(first)).phase is Phase.RUNNING
-        assert await played.wrong("second") == []
+        await only(played.admin, pods=[first], claims=[first, second])
         # With the first one stopped there is room.
         assert await first.ask("stop")
         await until_phase(first, Phase.STOPPED)
         assert await second.ask("start")
         await played.until_quiet()
-        await played.until_right()
+        await played.until_right("first", "second")
+        await only(played.admin, pods=[second], claims=[first, second])
+        assert await first.ask("remove")
+        assert await second.ask("remove")
+        await played.until_quiet()
+        await only(played.admin, pods=[], claims=[])
 
 
 async def test_a_volume_that_nobody_makes(tmp_path: Path, url: str, own_namespace: str) -> None:

@@ -6,6 +6,7 @@ The registry is one of this machine, at the node's address, so that pods and the
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from tests.e2e.test_day import opened, start, stop, wait_running
 from tests.install.conftest import Installed
 from tests.install.persistence import persistently, with_patience
 from tests.kubernetes.cluster import wanted
+
+# Its first and its last four digits.
+DIGEST = re.compile("^sha256:[0-9a-f]{4}…[0-9a-f]{4}$")
 
 
 @contextmanager
@@ -52,9 +56,9 @@ def image(up: Installed) -> Iterator[str]:
 
 
 def digest_on(page: Page, up: Running, identity: str) -> str:
-    """The digest that an environment's page names."""
+    """The digest that an environment's page names among its facts; of its first launch a stage names it as well."""
     page.goto(f"{up.url}/environments/{identity}")
-    shown = page.locator("main").get_by_text("sha256:").first
+    shown = page.locator("main").get_by_text(DIGEST).first
     expect(shown).to_be_visible()
     return shown.inner_text()
 
