@@ -18,6 +18,7 @@ from cmbcluster.controller.placements import read_placements
 from cmbcluster.crypto.keyring import Keyring
 from cmbcluster.domain.actors import Tier
 from cmbcluster.edge.caddy import STOP_SECONDS
+from cmbcluster.runtime.kubernetes.manifests import PORT_NAME
 from cmbcluster.runtime.port import Placement
 from cmbcluster.settings import PREFIX, Settings
 
@@ -271,6 +272,8 @@ def test_environments_reach_nothing_private() -> None:
     sources = [each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in ingress["from"]]
     assert sources == ["edge", "gate"]
     assert all("namespaceSelector" in each for each in ingress["from"])
+    # Not a range: what else listens in an environment is nobody's business.
+    assert ingress["ports"] == [{"protocol": "TCP", "port": PORT_NAME}]
 
 
 def test_only_the_edge_talks_to_web_and_gate() -> None:

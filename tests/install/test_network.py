@@ -19,6 +19,7 @@ from uuid import uuid4
 import pytest
 
 from cmbcluster.runtime.kubernetes import names
+from cmbcluster.runtime.kubernetes.manifests import PORT_NAME
 from cmbcluster.runtime.kubernetes.names import Place
 from cmbcluster.runtime.port import Ref
 from tests.install.conftest import Installed
@@ -33,8 +34,8 @@ pytestmark = [
 ]
 
 PORT = 8501
-# Below those of applications, which the edge may not reach.
-LOW_PORT = 900
+# Something else that listens in an environment, and that is nobody's business outside.
+OTHER_PORT = 8502
 READY_SECONDS = 120
 LISTENS = f"""
 import socket, threading
@@ -42,7 +43,7 @@ def serve(port):
     server = socket.create_server(("0.0.0.0", port))
     while True:
         server.accept()[0].close()
-threading.Thread(target=serve, args=({LOW_PORT},)).start()
+threading.Thread(target=serve, args=({OTHER_PORT},)).start()
 serve({PORT})
 """
 # All at once: what is dropped is silent, and is waited for only once.
@@ -119,7 +120,6 @@ def manifest(namespace: str, name: str, more: dict[str, str]) -> Json:
                 "runAsNonRoot": True,
                 "runAsUser": 1000,
                 "seccompProfile": {"type": "RuntimeDefault"},
-                "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
             },
             "containers": [
                 {
@@ -127,6 +127,7 @@ def manifest(namespace: str, name: str, more: dict[str, str]) -> Json:
                     "image": wanted("CMB_TEST_WORKSPACE_IMAGE"),
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["python3", "-c", LISTENS],
+                    "ports": [{"name": PORT_NAME, "containerPort": PORT}],
                     "securityContext": quiet,
                     "resources": {
                         "requests": {"cpu": "10m", "memory": "32Mi"},
@@ -216,19 +217,19 @@ def test_an_environment_reaches_nothing_private_and_the_internet_by_its_tier(
     assert role_reaches(up, "web", *answer) == all_of(answer, True)
 
 
-def test_the_edge_and_the_gate_reach_an_environment_on_its_ports_and_nobody_else_does(
+def test_the_edge_and_the_gate_reach_an_environment_on_its_port_and_nobody_else_does(
     up: Installed, online: Environment, offline: Environment
 ) -> None:
     # Both ports answer, as the pod itself finds.
-    own = (online.at(), online.at(LOW_PORT))
+    own = (online.at(), online.at(OTHER_PORT))
     assert online.reaches(*own) == all_of(own, True)
-    places = (*own, offline.at(), offline.at(LOW_PORT))
+    places = (*own, offline.at(), offline.at(OTHER_PORT))
     for role in ("edge", "gate"):
         assert role_reaches(up, role, *places) == {
             online.at(): True,
             offline.at(): True,
-            online.at(LOW_PORT): False,
-            offline.at(LOW_PORT): False,
+            online.at(OTHER_PORT): False,
+            offline.at(OTHER_PORT): False,
         }, role
     for role in ("web", "controller"):
         assert role_reaches(up, role, *places) == all_of(places, False), role

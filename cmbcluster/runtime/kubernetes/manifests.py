@@ -19,6 +19,8 @@ from cmbcluster.runtime.kubernetes.packages import MOUNT, SENT, Bundle
 from cmbcluster.runtime.port import Packages, Placement, Ref, Spec
 
 PROGRAM = "program"
+# Each application has a port of its own; network policies allow the one that its pod calls so.
+PORT_NAME = "http"
 INSTALLER = "packages"
 ACCOUNT = 1000
 NODE_AWAY_SECONDS = 1800  # A node that is silent for a while still runs what it ran.
@@ -175,7 +177,7 @@ def _program(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:
         **({"command": inside.command(program, build)} if program.command else {}),
         "workingDir": inside.WORKSPACE,
         "env": environment,
-        "ports": [{"name": "http", "containerPort": program.port, "protocol": "TCP"}],
+        "ports": [{"name": PORT_NAME, "containerPort": program.port, "protocol": "TCP"}],
         "resources": _resources(ground, spec),
         "securityContext": _confined(root_is_writable=spec.placement.root_is_writable),
         "startupProbe": {
