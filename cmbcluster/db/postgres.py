@@ -50,6 +50,12 @@ def pooled_engine(address: str, *, connections_at_once: int, wait_seconds: float
         if connection.driver_connection.is_closed():
             raise DisconnectionError
 
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def on_invalidate(connection: Any, _record: Any, _error: Any) -> None:
+        # Closed as it is otherwise, the driver first waits for the server to say that it gave up what it was asked.
+        # A server that crashed, or a network that swallows everything, never says so, and the wait has no end.
+        connection.driver_connection.terminate()
+
     return engine
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from cmbcluster.database_settings import sqlalchemy_address
+from cmbcluster.db import postgres
 from cmbcluster.db.database import Database
 from cmbcluster.db.failures import Clashed, KeyTaken
 from cmbcluster.errors import DatabaseUnavailable
@@ -88,6 +92,86 @@ async def test_reading_writes_nothing(url: str) -> None:
         # The connection that read goes on to write: what reading set is taken back.
         await connection.execute(text("DELETE FROM notices"))
     await database.close()
+
+
+class _Swallowing:
+    """A way to the server on which, from one moment on, nothing arrives any more, and nothing is closed either."""
+
+    def __init__(self, url: str) -> None:
+        self._url = urlsplit(url)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.swallows = False
+
+    async def open(self) -> str:
+        """Begin to listen; returns the address of the database through here."""
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        user = self._url.netloc.rpartition("@")[0]
+        return urlunsplit(self._url._replace(netloc=f"{user}@127.0.0.1:{port}"))
+
+    async def close(self) -> None:
+        """End everything."""
+        self._server.close()
+        for task in (tasks := set(self._tasks)):
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._carry(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        their_reader, their_writer = await asyncio.open_connection(self._url.hostname, self._url.port)
+        ways = [asyncio.create_task(self._copy(*way)) for way in ((reader, their_writer), (their_reader, writer))]
+        try:
+            await asyncio.gather(*ways)
+            await asyncio.Event().wait()
+        finally:
+            for each in ways:
+                each.cancel()
+            writer.close()
+            their_writer.close()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if not self.swallows:
+                    writer.write(data)
+
+
+@pytest.mark.parametrize("given_up_by", ["the platform", "whoever asked"])
+async def test_a_network_that_swallows_everything_holds_nobody(
+    url: str, monkeypatch: pytest.MonkeyPatch, given_up_by: str
+) -> None:
+    monkeypatch.setattr(postgres, "ANSWER_SECONDS", 1.0)
+    way = _Swallowing(url)
+    database = Database(sqlalchemy_address(await way.open()), wait_seconds=1.0)
+    asked = asyncio.Event()
+
+    async def ask() -> None:
+        async with database.reading() as work:
+            await work.users.by_id(UUID(int=0))
+            way.swallows = True
+            asked.set()
+            await work.users.by_id(UUID(int=1))
+
+    asking = asyncio.create_task(ask())
+    await asked.wait()
+    if given_up_by == "whoever asked":
+        await asyncio.sleep(0.2)
+        asking.cancel()
+    # Without end, if the driver waited for the server to give the question up.
+    _, late = await asyncio.wait([asking], timeout=10)
+    assert not late
+    expected = asyncio.CancelledError if given_up_by == "whoever asked" else DatabaseUnavailable
+    with pytest.raises(expected):
+        asking.result()
+    way.swallows = False
+    async with database.reading() as work:
+        assert await work.users.by_id(UUID(int=0)) is None
+    await database.close()
+    await way.close()
 
 
 async def _anybody(database: Database):  # type: ignore[no-untyped-def]
