@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 COMMIT = b"COMMIT;"
+
+
+@asynccontextmanager
+async def cutting(url: str) -> AsyncIterator[tuple[CuttingProxy, str]]:
+    """A proxy in front of a database, and the database's address through it."""
+    proxy = CuttingProxy(url)
+    try:
+        yield proxy, await proxy.open()
+    finally:
+        await proxy.close()
 
 
 class CuttingProxy:

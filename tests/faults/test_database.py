@@ -19,7 +19,7 @@ from cmbcluster.domain.actors import Actor
 from cmbcluster.errors import DatabaseUnavailable
 from cmbcluster.wiring import Parts
 from tests.fakes.runtime import FakeRuntime
-from tests.faults.cutting import CuttingProxy
+from tests.faults.cutting import cutting
 from tests.faults.replicas import Shared, order, people
 from tests.postgres import MISSING, Databases, OwnServer, own_server, programs
 
@@ -135,9 +135,10 @@ async def test_f10_a_server_that_crashes_and_comes_back(
 async def test_f10_a_connection_that_is_cut_during_commit(
     url: str, tmp_path: Path, chance: random.Random, side: str
 ) -> None:
-    proxy = CuttingProxy(url)
-    through = await proxy.open()
-    async with Shared(through, tmp_path, FakeRuntime()).replica() as parts:
+    async with (
+        cutting(url) as (proxy, through),
+        Shared(through, tmp_path, FakeRuntime()).replica() as parts,
+    ):
         actors, ledger = await people(parts.database, WRITERS * 4), Ledger()
         # One alone first: with its key the service itself finds out what can be known.
         proxy.cut_next(side)
@@ -154,4 +155,3 @@ async def test_f10_a_connection_that_is_cut_during_commit(
         proxy.calm()
         assert proxy.cut > 2
         await ledger.check(parts, actors)
-    await proxy.close()
