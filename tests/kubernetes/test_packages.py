@@ -14,7 +14,8 @@ import pytest
 
 from cmbcluster.domain.lifecycle import Stage
 from cmbcluster.domain.sources import Lock, PythonSource
-from cmbcluster.runtime.kubernetes import status
+from cmbcluster.runtime.kubernetes import names, status
+from cmbcluster.runtime.kubernetes.emptying import KEY_BEGINNING
 from cmbcluster.runtime.port import Packages, Ref, Sight, Spec
 from tests.kubernetes.cluster import PYTHON, Admin, end_all, opened, program, settings_for, spec_of, until_true, wanted
 from tests.runtime.place import python, until
@@ -89,7 +90,17 @@ async def test_the_first_installs_for_all_and_the_next_finds_it(
         assert pod is not None
         assert "initContainers" not in pod["spec"]
         assert await runtime.workspace_bytes(both[0].ref) == 0
-        await end_all(runtime, admin, warm.ref, *(spec.ref for spec in both))
+
+        other = spec_of("beside", lock=Lock("made-up-beside==1\n", PYTHON, 1))
+        await runtime.start(other)
+        installs = await admin.pod("beside")
+        assert installs is not None
+        (told_of,) = [
+            each["value"] for each in installs["spec"]["initContainers"][0]["env"] if each["name"] == "CMB_NEEDED"
+        ]
+        key = pod["metadata"]["annotations"][names.PACKAGES]
+        assert f"{key[:KEY_BEGINNING]}:0" in told_of.split(), "it must not remove what others run from"
+        await end_all(runtime, admin, other.ref, warm.ref, *(spec.ref for spec in both))
 
 
 async def test_packages_that_vanished_are_installed_anew(

@@ -85,7 +85,7 @@ class Needs:
 
 
 def _may_remove(pod: Json) -> bool:
-    if status.state(status.installer(pod), "terminated"):
+    if status.phase(pod) == "Running" or status.state(status.installer(pod), "terminated"):
         return False
     installers = (each for each in pod["spec"].get("initContainers") or () if each["name"] == manifests.INSTALLER)
     told = {variable["name"]: variable.get("value") for each in installers for variable in each["env"]}
