@@ -56,6 +56,9 @@ class Launcher:
         if names.packages_claim_name(self._ground.place.instance) not in names.claims_of(pod):
             # What it has of its own says nothing about the volume that others share.
             return
+        if key not in self._installed and status.told_by_installer(pod).get("removed"):
+            # It made room, and what of the others is gone it alone knows: their next launches look.
+            self._installed.clear()
         if endings.misses_packages(pod):
             self._installed.discard(key)
             self._bundles.doubt(key)

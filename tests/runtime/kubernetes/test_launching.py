@@ -171,6 +171,19 @@ async def test_a_program_that_came_up_without_installing_says_that_its_packages_
     assert (told(await after.launch("third", "a")) is None) is ready
 
 
+@pytest.mark.parametrize(("removed", "code"), [(2, 0), (2, 74), (0, 0)])
+async def test_when_an_installer_made_room_others_look_again_what_is_there(removed: int, code: int) -> None:
+    platform = Platform()
+    await platform.launch("first", "a")
+    platform.sees_running("first")
+    await platform.launch("large", "b")
+    said = {"terminated": {"exitCode": code, "message": f'{{"removed": {removed}}}'}}
+    platform.sees("large", phase="Pending", initContainerStatuses=[{"name": "packages", "state": said}])
+    assert (told(await platform.launch("second", "a")) is None) is (removed == 0)
+    platform.sees_running("second")
+    assert told(await platform.launch("third", "a")) is None
+
+
 async def test_a_build_that_was_removed_under_a_launch_is_installed_by_the_next() -> None:
     platform = Platform()
     await platform.launch("first", "a")
