@@ -37,9 +37,16 @@ class ClusterSettings(BaseSettings):
     kubernetes_packages_bytes: int = Field(
         50 * 1024**3, ge=1024**3, description="Size of the volume of installed packages that environments share."
     )
-    kubernetes_packages_access: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
+    kubernetes_packages_access: Literal["ReadWriteOnce", "ReadWriteMany", "None"] = Field(
         "ReadWriteOnce",
-        description="Access mode of that volume; a cluster of several nodes needs ReadWriteMany.",
+        description="Access mode of that volume. ReadWriteOnce is for a single node, ReadWriteMany for several; None "
+        "is for several nodes without such a class: nothing is shared, and each environment installs for itself.",
+    )
+    kubernetes_own_packages_bytes: int = Field(
+        8 * 1024**3,
+        ge=256 * 1024**2,
+        description="With access None: most that an environment's own packages may take on its machine, which must "
+        "have as much free for each, in bytes.",
     )
     kubernetes_packages_class: str = Field(
         "", description="Storage class of that volume; empty means the cluster's usual one."

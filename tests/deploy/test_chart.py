@@ -40,6 +40,7 @@ NOT_THE_INTERNET = (
     "169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "192.0.2.1", "198.18.0.1", "198.19.255.255",
     "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
 )  # fmt: skip
+GIB = 1024**3
 INGRESS = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}]
 Json = dict[str, Any]
 
@@ -241,6 +242,60 @@ def test_the_settings_of_each_role_can_be_used(monkeypatch: pytest.MonkeyPatch, 
         assert settings.kubernetes_namespace == "cmb-envs"
 
 
+@pytest.mark.parametrize(
+    ("said", "access", "size_bytes", "storage_class", "own_bytes"),
+    [
+        ({}, "ReadWriteOnce", 50 * GIB, "", 8 * GIB),
+        (
+            {"access": "ReadWriteMany", "size": "2Ti", "storageClass": "nfs"},
+            "ReadWriteMany",
+            2048 * GIB,
+            "nfs",
+            8 * GIB,
+        ),
+        ({"access": "None", "ownSize": "3Gi"}, "None", 50 * GIB, "", 3 * GIB),
+    ],
+)
+def test_where_packages_lie_is_a_value(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    said: dict[str, str],
+    access: str,
+    size_bytes: int,
+    storage_class: str,
+    own_bytes: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = GIVEN | {f"environments.packages.{name}": value for name, value in said.items()}
+    (given,) = kinds(objects(values), "ConfigMap")
+    for name, value in given["data"].items():
+        if name.startswith("CMB_KUBERNETES_"):
+            monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.kubernetes_packages_access == access
+    assert settings.kubernetes_packages_bytes == size_bytes
+    assert settings.kubernetes_packages_class == storage_class
+    assert settings.kubernetes_own_packages_bytes == own_bytes
+
+
+def test_what_the_chart_says_of_a_setting_can_be_said_by_its_name() -> None:
+    text = rendered(GIVEN | {"settings.CMB_KUBERNETES_PACKAGES_BYTES": "6442450944"})
+    assert text.count("CMB_KUBERNETES_PACKAGES_BYTES") == 1
+    assert 'CMB_KUBERNETES_PACKAGES_BYTES: "6442450944"' in text
+    data = kinds(objects(GIVEN, "--set", "settings.CMB_SOME=false,settings.CMB_NONE=0"), "ConfigMap")[0]["data"]
+    assert (data["CMB_SOME"], data["CMB_NONE"]) == ("false", "0")
+
+
+def test_values_that_an_upgrade_reuses_may_be_from_before_there_were_packages() -> None:
+    none = [
+        word for name in ("size", "ownSize", "storageClass") for word in ("--set", f"environments.packages.{name}=null")
+    ]
+    (given,) = kinds(objects(GIVEN | {"environments.packages.access": "None"}, *none), "ConfigMap")
+    assert [name for name in given["data"] if "PACKAGES" in name] == ["CMB_KUBERNETES_PACKAGES_ACCESS"]
+    (given,) = kinds(objects(GIVEN, "--set", "environments.packages=null"), "ConfigMap")
+    assert [name for name in given["data"] if "PACKAGES" in name] == []
+
+
 def test_migrations_come_first_and_need_nothing_of_the_release() -> None:
     found = objects(MADE)
     (job,) = kinds(found, "Job")
@@ -325,6 +380,10 @@ def test_how_many_proxies_are_believed(more: tuple[str, ...], hops: str) -> None
         ({"secrets.existing": "", "secrets.databaseUrl": "mysql://db"}, "databaseUrl"),
         ({"webb.replicas": "2"}, "webb"),
         ({"settings.HOME": "x"}, "settings"),
+        ({"environments.packages.access": "ReadOnlyMany"}, "access"),
+        ({"environments.packages.size": "50G"}, "size"),
+        ({"environments.packages.ownSize": "0Gi"}, "ownSize"),
+        ({"environments.packages.class": "nfs"}, "class"),
     ],
 )
 def test_wrong_values_are_refused_in_words(changes: dict[str, str], said: str) -> None:

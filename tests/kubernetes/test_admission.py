@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cmbcluster.runtime.kubernetes.client import ApiRefused
 from cmbcluster.runtime.kubernetes.manifests import Ground
@@ -15,7 +16,7 @@ from cmbcluster.runtime.kubernetes.names import Place
 from cmbcluster.runtime.port import Spec
 from tests.kubernetes.cluster import Admin
 from tests.runtime.kubernetes.restricted import BREAKS, faults
-from tests.runtime.kubernetes.specs import GROUND, catalogue_specs, objects_of, packages_spec, specs
+from tests.runtime.kubernetes.specs import GROUND, OWN_GROUND, catalogue_specs, objects_of, packages_spec, specs
 
 pytestmark = pytest.mark.kubernetes
 # The API server's own rules contradict each other before Pod Security is asked.
@@ -25,8 +26,8 @@ INVALID = {"privileged"}
 KINDS = {"PersistentVolumeClaim": "persistentvolumeclaims", "Secret": "secrets", "Pod": "pods"}
 
 
-def made_for(admin: Admin, spec: Spec) -> list[dict[str, Any]]:
-    ground = Ground(Place(admin.namespace, GROUND.place.instance), GROUND.workspace_image)
+def made_for(admin: Admin, spec: Spec, ground: Ground = GROUND) -> list[dict[str, Any]]:
+    ground = replace(ground, place=Place(admin.namespace, GROUND.place.instance))
     # A class is looked for in the cluster, and none is there.
     spec = replace(spec, placement=replace(spec.placement, priority_class=""))
     return objects_of(spec, ground)
@@ -51,9 +52,9 @@ async def test_every_application_of_the_catalogue_is_let_in(admin: Admin, spec: 
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(spec=specs)
-async def test_whatever_the_domain_allows_is_let_in(admin: Admin, spec: Spec) -> None:
-    for body in made_for(admin, spec):
+@given(spec=specs, ground=st.sampled_from([GROUND, OWN_GROUND]))
+async def test_whatever_the_domain_allows_is_let_in(admin: Admin, spec: Spec, ground: Ground) -> None:
+    for body in made_for(admin, spec, ground):
         assert (await tried(admin, body))["metadata"]["uid"]
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from cmbcluster.domain.lifecycle import Stage
 from cmbcluster.domain.sources import Lock, PythonSource
-from cmbcluster.runtime.kubernetes import status
+from cmbcluster.runtime.kubernetes import names, status
+from cmbcluster.runtime.kubernetes.emptying import KEY_BEGINNING
 from cmbcluster.runtime.port import Packages, Ref, Sight, Spec
 from tests.kubernetes.cluster import PYTHON, Admin, end_all, opened, program, settings_for, spec_of, until_true, wanted
 from tests.runtime.place import python, until
@@ -89,7 +90,17 @@ async def test_the_first_installs_for_all_and_the_next_finds_it(
         assert pod is not None
         assert "initContainers" not in pod["spec"]
         assert await runtime.workspace_bytes(both[0].ref) == 0
-        await end_all(runtime, admin, warm.ref, *(spec.ref for spec in both))
+
+        other = spec_of("beside", lock=Lock("made-up-beside==1\n", PYTHON, 1))
+        await runtime.start(other)
+        installs = await admin.pod("beside")
+        assert installs is not None
+        (told_of,) = [
+            each["value"] for each in installs["spec"]["initContainers"][0]["env"] if each["name"] == "CMB_NEEDED"
+        ]
+        key = pod["metadata"]["annotations"][names.PACKAGES]
+        assert f"{key[:KEY_BEGINNING]}:0" in told_of.split(), "it must not remove what others run from"
+        await end_all(runtime, admin, other.ref, warm.ref, *(spec.ref for spec in both))
 
 
 async def test_packages_that_vanished_are_installed_anew(
@@ -113,6 +124,45 @@ async def test_packages_that_vanished_are_installed_anew(
         await runtime.start(third)
         assert (await until(runtime, third.ref, Sight.RUNNING, Sight.EXITED, seconds=120)).sight is Sight.RUNNING
         await end_all(runtime, admin, third.ref)
+
+
+async def test_without_a_volume_for_all_each_installs_into_one_of_its_own(
+    own_namespace: str, own_admin: Admin, index_url: str, lock: Lock
+) -> None:
+    admin = own_admin
+    changes = {"kubernetes_packages_access": "None", "kubernetes_own_packages_bytes": 1024**3}
+    async with opened(settings_for(own_namespace, package_index_url=index_url, **changes)) as runtime:
+        specs = [with_packages("own-one", lock), with_packages("own-two", lock)]
+        for spec in specs:
+            # The second comes when the first runs, and would install nothing where they share a volume.
+            await runtime.start(spec)
+            seen = await until(runtime, spec.ref, Sight.RUNNING, Sight.EXITED, seconds=120)
+            assert seen.sight is Sight.RUNNING, seen.ending
+            pod = await admin.pod(spec.ref.slug)
+            assert pod is not None
+            assert status.told_by_installer(pod)["cached"] is False
+            lines = [line.text async for line in runtime.logs(spec.ref, offset=0, follow=False)]
+            told = json.loads(lines[0])
+            assert told["file"].startswith("/packages/builds/")
+            assert told["packages"] == told["root"] == "Read-only file system"
+            assert told["workspace"] == told["tmp"] == "written"
+        assert await admin.names("persistentvolumeclaims") == {"workspace-own-one", "workspace-own-two"}
+        await end_all(runtime, admin, *(spec.ref for spec in specs))
+
+
+async def test_own_packages_that_take_more_than_they_may_end_the_launch_in_words(
+    own_namespace: str, own_admin: Admin, index_url: str, lock: Lock
+) -> None:
+    settings = settings_for(own_namespace, package_index_url=index_url, kubernetes_packages_access="None")
+    # No setting allows so little, which spares the test a large download.
+    settings = settings.model_copy(update={"kubernetes_own_packages_bytes": 256 * 1024})
+    async with opened(settings) as runtime:
+        spec = with_packages("own-large", lock)
+        await runtime.start(spec)
+        seen = await until(runtime, spec.ref, Sight.EXITED, seconds=180)
+        assert seen.ending is not None
+        assert seen.ending.what == "Its packages take more than the 256 KiB that they may take here."
+        await end_all(runtime, own_admin, spec.ref)
 
 
 async def run_in_volume(admin: Admin, command: str) -> None:

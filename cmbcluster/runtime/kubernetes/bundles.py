@@ -26,14 +26,17 @@ _log = logging.getLogger(__name__)
 
 
 class Bundles:
-    """Of one namespace. ``unused_seconds`` is how long one has to be of no use before it is deleted."""
+    """Of one namespace. ``unused_seconds`` is how long one has to be of no use before it is deleted.
+
+    ``shared_claim`` is made with the first of them; None where environments share no volume.
+    """
 
     def __init__(
         self,
         objects: Objects,
         place: Place,
         workspace_image: str,
-        shared_claim: Json,
+        shared_claim: Json | None,
         unused_seconds: float = UNUSED_SECONDS,
     ) -> None:
         self._objects = objects
@@ -52,7 +55,8 @@ class Bundles:
         bundle = packages.bundle_of(content, self._workspace_image)
         async with self._turn:
             if bundle.name not in self._made:
-                await self._objects.make_shared("persistentvolumeclaims", self._shared_claim)
+                if self._shared_claim is not None:
+                    await self._objects.make_shared("persistentvolumeclaims", self._shared_claim)
                 await self._objects.make_shared("configmaps", packages.config_map(self._place, bundle))
                 self._made.add(bundle.name)
             self._needed_at[bundle.name] = time.monotonic()

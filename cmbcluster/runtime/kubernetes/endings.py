@@ -52,6 +52,7 @@ DISRUPTIONS: dict[str, tuple[StopReason, str, str]] = {
 TAKEN_AWAY = ("Somebody deleted it in the cluster.", START_AGAIN)
 _NOT_STARTED = re.compile(r'exec: \\?"(.+?)\\?": (.+?)(?:: unknown)?$')
 _NO_BUILD = re.compile(rf"{MOUNT}/builds/\w+/bin/python.*no such file", re.DOTALL)
+_OWN_PACKAGES = re.compile(r'EmptyDir volume "packages" exceeds')
 _DISK = re.compile(r"ephemeral[- ](?:local )?storage|emptyDir", re.IGNORECASE)
 _NODE_SHORT = re.compile(r"node (?:was low on|had condition)", re.IGNORECASE)
 
@@ -139,6 +140,9 @@ def stopped(pod: Pod, log_tail: str) -> Ending:
 
 def _words(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:
     told = pod.get("status") or {}
+    if told.get("reason") == "Evicted" and _OWN_PACKAGES.search(str(told.get("message", ""))):
+        what = f"Its packages take more than the {size(status.own_packages_bytes(pod))} that they may take here."
+        return StopReason.DISK_FULL, what, "Ask whoever runs this platform to let them take more."
     if told.get("reason") == "Evicted" and _is_own_limit(str(told.get("message", ""))):
         what = "It wrote more outside of its workspace than it may, and was stopped."
         return StopReason.DISK_FULL, what, "Write large files into the workspace, then start it again."
@@ -171,10 +175,19 @@ def _of_installer(pod: Pod, ended: Json, log_tail: str) -> tuple[StopReason, str
         return StopReason.PYTHON_MISSING, what, "Choose Update, which chooses them anew."
     if ended.get("exitCode") == install.NO_UV or ended.get("reason") in ("StartError", "ContainerCannotRun"):
         return StopReason.BUILD_FAILED, "The platform's image cannot install packages.", ASK_OPERATOR
+    if ended.get("exitCode") == install.NO_SPACE:
+        return _of_full_volume(pod)
     failed = sentences.installing(log_tail)
     if isinstance(failed, PackagesFailed):
         return failed.reason, failed.what, failed.then
     return StopReason.BUILD_FAILED, "The packages could not be installed.", SEE_LOG
+
+
+def _of_full_volume(pod: Pod) -> tuple[StopReason, str, str]:
+    if status.own_packages_bytes(pod):
+        return StopReason.DISK_FULL, "The machine chosen for it has no space left for its packages.", ASK_OPERATOR
+    what = "The cluster's volume of packages is full, and other environments need all that is in it."
+    return StopReason.DISK_FULL, what, "Stop one that has other packages, or ask whoever runs this platform for room."
 
 
 def _of_program(pod: Pod, log_tail: str) -> tuple[StopReason, str, str]:

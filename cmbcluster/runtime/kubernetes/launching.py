@@ -16,9 +16,12 @@ from cmbcluster.errors import Conflict, RuntimeUnavailable
 from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, names, status
 from cmbcluster.runtime.kubernetes.bundles import Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused
+from cmbcluster.runtime.kubernetes.emptying import EVERYTHING
 from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json
+from cmbcluster.runtime.kubernetes.needs import Needs
 from cmbcluster.runtime.kubernetes.objects import NotOurs, Objects, is_unwanted
+from cmbcluster.runtime.kubernetes.packages import Bundle
 from cmbcluster.runtime.port import Ending, Packages, Ref, Spec
 
 KEPT = 10_000
@@ -28,10 +31,11 @@ _log = logging.getLogger(__name__)
 class Launcher:
     """Starts runs. What the API server refused is remembered here until the run is forgotten."""
 
-    def __init__(self, objects: Objects, ground: Ground, bundles: Bundles, patience: float = 1.0) -> None:
+    def __init__(self, objects: Objects, ground: Ground, bundles: Bundles, needs: Needs, patience: float = 1.0) -> None:
         self._objects = objects
         self._ground = ground
         self._bundles = bundles
+        self._needs = needs
         self._patience = patience
         self._installed: set[str] = set()
         self._refused: OrderedDict[Ref, tuple[datetime, Ending | None]] = OrderedDict()
@@ -47,7 +51,14 @@ class Launcher:
 
     def learn(self, pod: Json) -> None:
         """Note from a pod whether its packages are in the volume, so that later ones need not look."""
+        self._needs.see(pod)
         key = names.annotations_of(pod).get(names.PACKAGES, "")
+        if names.packages_claim_name(self._ground.place.instance) not in names.claims_of(pod):
+            # What it has of its own says nothing about the volume that others share.
+            return
+        if key not in self._installed and status.told_by_installer(pod).get("removed"):
+            # It made room, and what of the others is gone it alone knows: their next launches look.
+            self._installed.clear()
         if endings.misses_packages(pod):
             self._installed.discard(key)
             self._bundles.doubt(key)
@@ -116,14 +127,20 @@ class Launcher:
             return
         if manifests.needs_secret(spec):
             await self._objects.make_secret(spec, names.uid_of(claim))
-        is_installed = bundle is not None and bundle.key in self._installed
-        body = manifests.pod(self._ground, spec, bundle, is_installed=is_installed)
+        body = manifests.pod(self._ground, spec, bundle, needed=self._needed(spec.ref, bundle))
         try:
             await self._objects.make_pod(spec.ref, body)
         except Conflict:
             # A newer run has the name, and this one will never read what was made for it.
             await self._objects.remove_secret(spec.ref)
             raise
+
+    def _needed(self, ref: Ref, bundle: Bundle | None) -> str | None:
+        """What the installer of a launch is told; None when it takes none. Its pod has to be made at once."""
+        if bundle is None or self._ground.own_packages_bytes:
+            # Nobody else uses a volume of its own, which is empty.
+            return EVERYTHING
+        return self._needs.launching(ref, bundle.key, is_installed=bundle.key in self._installed)
 
     async def _refuse_unless_known(self, ref: Ref) -> None:
         """A newer run is there: silence about one that we know has ended, else Conflict."""

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 from cmbcluster.domain.images import PinnedImage
 from cmbcluster.runtime.kubernetes import inside, names
+from cmbcluster.runtime.kubernetes.emptying import EVERYTHING
 from cmbcluster.runtime.kubernetes.names import Json, Place
 from cmbcluster.runtime.kubernetes.packages import MOUNT, SENT, Bundle
-from cmbcluster.runtime.port import Packages, Placement, Ref, Spec
+from cmbcluster.runtime.kubernetes.packages import PROGRAM as INSTALLS
+from cmbcluster.runtime.port import Packages, Placement, Spec
 
 PROGRAM = "program"
 # Each application has a port of its own; network policies allow the one that its pod calls so.
@@ -36,13 +38,17 @@ OPERATION = names.PREFIX + "operation"
 
 @dataclass(frozen=True)
 class Ground:
-    """What the platform's settings say about every environment."""
+    """What the platform's settings say about every environment.
+
+    ``own_packages_bytes`` is what an environment's own volume of packages may hold; 0 where they share one.
+    """
 
     place: Place
     workspace_image: str
     index_url: str = ""
     storage_class: str = ""
     ephemeral_bytes: int = 4 * 1024**3
+    own_packages_bytes: int = 0
     grace_seconds: int = 10
     cpu_request_percent: int = 25
     memory_request_percent: int = 100
@@ -103,10 +109,11 @@ def secret(ground: Ground, spec: Spec, claim_uid: str) -> Json:
     }
 
 
-def pod(ground: Ground, spec: Spec, bundle: Bundle | None, *, is_installed: bool = False) -> Json:
+def pod(ground: Ground, spec: Spec, bundle: Bundle | None, *, needed: str | None = EVERYTHING) -> Json:
     """The environment itself. ``bundle`` is what Packages are installed from; None for an image.
 
-    ``is_installed`` spares the installing container, which has nothing to do any more.
+    ``needed`` is what its installer is told of the use of other builds; None spares the installer, which has
+    nothing to do any more.
     """
     ref, placement = spec.ref, spec.placement
     annotations = {OPERATION: spec.operation_id} if spec.operation_id else {}
@@ -140,9 +147,9 @@ def pod(ground: Ground, spec: Spec, bundle: Bundle | None, *, is_installed: bool
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            **({"initContainers": [_installer(ground, spec, bundle)]} if bundle and not is_installed else {}),
+            **({"initContainers": [_installer(ground, spec, bundle, needed)]} if bundle and needed else {}),
             "containers": [_program(ground, spec, bundle)],
-            "volumes": _volumes(ground, ref, _ephemeral_bytes(ground, placement), bundle, sent=not is_installed),
+            "volumes": _volumes(ground, spec, bundle, sent=needed is not None),
             **_placed(spec),
         },
     }
@@ -201,13 +208,14 @@ def _program(ground: Ground, spec: Spec, bundle: Bundle | None) -> Json:
     }
 
 
-def _installer(ground: Ground, spec: Spec, bundle: Bundle) -> Json:
+def _installer(ground: Ground, spec: Spec, bundle: Bundle, needed: str) -> Json:
     """Installs the lock unless the volume has it already. Never sees the person's variables."""
     assert isinstance(spec.content, Packages)  # noqa: S101 - a bundle is made from packages alone
     environment = {
         "CMB_BUILD": bundle.key,
         "CMB_PYTHON": spec.content.lock.python,
         "CMB_FROM_SOURCE": "1" if spec.content.source.from_source else "0",
+        "CMB_NEEDED": needed,
         "HOME": "/tmp",  # noqa: S108
         **({"UV_DEFAULT_INDEX": ground.index_url} if ground.index_url else {}),
     }
@@ -215,7 +223,7 @@ def _installer(ground: Ground, spec: Spec, bundle: Bundle) -> Json:
         "name": INSTALLER,
         "image": ground.workspace_image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-I", f"{SENT}/install.py"],
+        "command": ["python3", "-I", f"{SENT}/{INSTALLS}"],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "resources": _resources(ground, spec, gpus=False),
         "securityContext": _confined(),
@@ -244,15 +252,17 @@ def _confined(*, root_is_writable: bool = False) -> Json:
 
 def _resources(ground: Ground, spec: Spec, *, gpus: bool = True) -> Json:
     ephemeral_bytes = _ephemeral_bytes(ground, spec.placement)
+    # They are written at every start, so a machine has to have room for them.
+    packages_bytes = ground.own_packages_bytes if isinstance(spec.content, Packages) else 0
     limits = {
         "cpu": f"{spec.cpu_millis}m",
         "memory": str(spec.memory_bytes),
-        "ephemeral-storage": str(ephemeral_bytes),
+        "ephemeral-storage": str(ephemeral_bytes + packages_bytes),
     }
     requests = {
         "cpu": f"{max(1, spec.cpu_millis * ground.cpu_request_percent // 100)}m",
         "memory": str(spec.memory_bytes * ground.memory_request_percent // 100),
-        "ephemeral-storage": str(min(KEPT_OUTSIDE_BYTES, ephemeral_bytes)),
+        "ephemeral-storage": str(min(KEPT_OUTSIDE_BYTES, ephemeral_bytes) + packages_bytes),
     }
     if gpus and spec.placement.gpus:
         requests[spec.placement.gpu_resource] = limits[spec.placement.gpu_resource] = str(spec.placement.gpus)
@@ -263,12 +273,15 @@ def _ephemeral_bytes(ground: Ground, placement: Placement) -> int:
     return placement.ephemeral_bytes or ground.ephemeral_bytes
 
 
-def _volumes(ground: Ground, ref: Ref, ephemeral_bytes: int, bundle: Bundle | None, *, sent: bool) -> list[Json]:
+def _volumes(ground: Ground, spec: Spec, bundle: Bundle | None, *, sent: bool) -> list[Json]:
+    tmp_bytes = _ephemeral_bytes(ground, spec.placement) // TMP_SHARE
     made: list[Json] = [
-        {"name": "workspace", "persistentVolumeClaim": {"claimName": names.claim_name(ref.slug)}},
-        {"name": "tmp", "emptyDir": {"sizeLimit": str(ephemeral_bytes // TMP_SHARE)}},
+        {"name": "workspace", "persistentVolumeClaim": {"claimName": names.claim_name(spec.ref.slug)}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": str(tmp_bytes)}},
     ]
-    if bundle is not None:
+    if bundle is not None and ground.own_packages_bytes:
+        made.append({"name": "packages", "emptyDir": {"sizeLimit": str(ground.own_packages_bytes)}})
+    elif bundle is not None:
         shared = names.packages_claim_name(ground.place.instance)
         made.append({"name": "packages", "persistentVolumeClaim": {"claimName": shared}})
     if bundle is not None and sent:

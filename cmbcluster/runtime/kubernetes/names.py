@@ -120,6 +120,12 @@ def config_maps_of(pod: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(each["configMap"]["name"] for each in volumes if "configMap" in each)
 
 
+def claims_of(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the claims that a pod mounts."""
+    volumes = (pod.get("spec") or {}).get("volumes") or ()
+    return tuple(each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each)
+
+
 def workspace_of(claim: Mapping[str, Any]) -> Workspace | None:
     """The workspace a claim is; None for a claim whose labels are not whole."""
     found = labels_of(claim)

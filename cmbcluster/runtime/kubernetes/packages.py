@@ -10,6 +10,9 @@ fill: here the application sees the volume read-only and nobody can change what 
 What has to be installed is a config map, named by the digest of its content, that is made
 once for a lock and never changed. It carries the installing program itself and the bundled
 application too, so an image older than the platform does no harm.
+
+A cluster of several nodes that has no class with ReadWriteMany gives each environment a volume
+of its own instead, which is empty at the beginning and goes with its pod.
 """
 
 from __future__ import annotations
@@ -30,7 +33,12 @@ from cmbcluster.runtime.port import Packages
 
 MOUNT = "/packages"
 SENT = "/cmb"
+PROGRAM = "install.pyz"
+NO_CLAIM = "None"  # the access mode that is none
 KEY_LENGTH = 40
+# What is sent to install: modules that import nothing but the standard library and each other.
+_SENT_MODULES = ("install", "emptying")
+_MAIN = "import sys\nfrom {package}.install import main\nsys.exit(main())\n"
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Bundle:
     key: str
     lock: bytes
     bundled: bytes
-    script: str
+    program: bytes
 
     @property
     def name(self) -> str:
@@ -61,27 +69,26 @@ def bundle_name(key: str) -> str:
 def bundle_of(content: Packages, image: str) -> Bundle:
     """What has to be installed for ``content`` on ``image``."""
     lock = gzip.compress(content.lock.text.encode(), mtime=0)
-    bundled, script = _archive(content.source.bundled), _script()
+    bundled, sent = _archive(content.source.bundled), program()
     digest = hashlib.sha256()
-    for part in (content.lock.digest.encode(), image.encode(), bundled, script.encode()):
+    for part in (content.lock.digest.encode(), image.encode(), bundled, sent):
         digest.update(hashlib.sha256(part).digest())
     if content.source.from_source:
         digest.update(b"from source")
-    return Bundle(digest.hexdigest()[:KEY_LENGTH], lock, bundled, script)
+    return Bundle(digest.hexdigest()[:KEY_LENGTH], lock, bundled, sent)
 
 
 def config_map(place: Place, bundle: Bundle) -> Json:
     """The object that carries a bundle to every pod that needs it."""
-    binary = {"lock.txt.gz": base64.b64encode(bundle.lock).decode()}
+    files_sent = {"lock.txt.gz": bundle.lock, PROGRAM: bundle.program}
     if bundle.bundled:
-        binary["bundled.zip"] = base64.b64encode(bundle.bundled).decode()
+        files_sent["bundled.zip"] = bundle.bundled
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": bundle.name, "namespace": place.namespace, "labels": _labels(place)},
         "immutable": True,
-        "data": {"install.py": bundle.script},
-        "binaryData": binary,
+        "binaryData": {name: base64.b64encode(held).decode() for name, held in files_sent.items()},
     }
 
 
@@ -112,8 +119,14 @@ def _labels(place: Place) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _script() -> str:
-    return Path(__file__).with_name("install.py").read_text(encoding="utf-8")
+def program() -> bytes:
+    """The program that installs, as an archive that Python runs: its modules under their own names."""
+    package = __name__.rpartition(".")[0]
+    parts = package.split(".")
+    sent = {"/".join((*parts[:depth], "__init__.py")): b"" for depth in range(1, len(parts) + 1)}
+    for module in _SENT_MODULES:
+        sent[f"{'/'.join(parts)}/{module}.py"] = Path(__file__).with_name(f"{module}.py").read_bytes()
+    return _zipped({"__main__.py": _MAIN.format(package=package).encode(), **sent})
 
 
 @lru_cache(maxsize=64)
@@ -124,8 +137,14 @@ def _archive(bundled: str) -> bytes:
     folder = Path(str(files("cmbcluster"))) / "catalogue" / "bundled" / bundled
     if not bundled.replace("-", "").replace("_", "").isalnum() or not folder.is_dir():
         raise FileNotFoundError(bundled)
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return _zipped({str(file.relative_to(folder)): file.read_bytes() for file in found})
+
+
+def _zipped(content: dict[str, bytes]) -> bytes:
+    """Files as an archive that is the same each time."""
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
-            archive.writestr(zipfile.ZipInfo(str(file.relative_to(folder))), file.read_bytes())
+        for name, data in content.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
     return held.getvalue()

@@ -25,7 +25,6 @@ from cmbcluster.runtime.kubernetes import (
     logs,
     memory,
     names,
-    packages,
     room,
     seeing,
     status,
@@ -33,10 +32,12 @@ from cmbcluster.runtime.kubernetes import (
 )
 from cmbcluster.runtime.kubernetes.bundles import UNUSED_SECONDS, Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster, connected
+from cmbcluster.runtime.kubernetes.ground import ground_of, shared_claim_of
 from cmbcluster.runtime.kubernetes.happenings import Happenings
 from cmbcluster.runtime.kubernetes.launching import Launcher
-from cmbcluster.runtime.kubernetes.manifests import INSTALLER, Ground
-from cmbcluster.runtime.kubernetes.names import Json, Place
+from cmbcluster.runtime.kubernetes.manifests import INSTALLER
+from cmbcluster.runtime.kubernetes.names import Json
+from cmbcluster.runtime.kubernetes.needs import Needs
 from cmbcluster.runtime.kubernetes.objects import Objects
 from cmbcluster.runtime.kubernetes.usage import usage_of
 from cmbcluster.runtime.kubernetes.watching import Rhythm, Watcher
@@ -72,17 +73,8 @@ class KubernetesRuntime:
         self._connect = connect or partial(connected, settings.kubernetes_context)
         self._rhythm = rhythm
         self._patience = patience
-        self._place = Place(settings.kubernetes_namespace, settings.instance)
-        self._ground = Ground(
-            place=self._place,
-            workspace_image=settings.workspace_image,
-            index_url=settings.package_index_url,
-            storage_class=settings.kubernetes_storage_class,
-            ephemeral_bytes=settings.kubernetes_ephemeral_bytes,
-            grace_seconds=settings.kubernetes_stop_grace_seconds,
-            cpu_request_percent=settings.kubernetes_cpu_request_percent,
-            memory_request_percent=settings.kubernetes_memory_request_percent,
-        )
+        self._ground = ground_of(settings)
+        self._place = self._ground.place
         self._cluster: Cluster | None = None
         self._objects_found: Objects | None = None
         self._launcher_made: Launcher | None = None
@@ -105,14 +97,10 @@ class KubernetesRuntime:
         """
         cluster = self._cluster = await self._connect()
         objects = self._objects_found = Objects(cluster, self._ground)
-        shared = packages.shared_claim(
-            self._place,
-            self._settings.kubernetes_packages_bytes,
-            self._settings.kubernetes_packages_access,
-            self._settings.kubernetes_packages_class,
-        )
+        shared = shared_claim_of(self._settings, self._place)
         self._bundles = Bundles(objects, self._place, self._ground.workspace_image, shared, self._unused_seconds)
-        self._launcher_made = Launcher(objects, self._ground, self._bundles, self._patience)
+        needs = Needs(lambda: self._pods.known_now if self._pods is not None else None)
+        self._launcher_made = Launcher(objects, self._ground, self._bundles, needs, self._patience)
         if not follow:
             return
         self._pods = Watcher(

@@ -89,6 +89,14 @@ def memory_bytes(pod: Pod) -> int:
     return int(program_spec(pod)["resources"]["limits"]["memory"])
 
 
+def own_packages_bytes(pod: Pod) -> int:
+    """What the environment's own volume of packages may hold, as we wrote it; 0 where it shares one."""
+    for volume in pod["spec"].get("volumes") or ():
+        if volume["name"] == "packages" and "emptyDir" in volume:
+            return int(volume["emptyDir"]["sizeLimit"])
+    return 0
+
+
 def began(pod: Pod) -> datetime | None:
     """When the application's process began."""
     found = program(pod)

@@ -74,6 +74,11 @@ class Watcher:
         """When the server last said something, be it that nothing changed; None while nothing is followed."""
         return self._heard_at if self._follows else None
 
+    @property
+    def known_now(self) -> list[Json] | None:
+        """What is known; None while nothing is followed, when that may be old."""
+        return list(self.known.values()) if self._follows else None
+
     async def run(self) -> None:
         """Follow for ever. Only cancelling ends it."""
         pause_seconds = self._rhythm.first_pause_seconds

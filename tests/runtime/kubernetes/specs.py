@@ -19,6 +19,8 @@ from cmbcluster.runtime.port import Packages, Placement, Ref, Spec, Toleration
 
 GIB = 1024**3
 GROUND = Ground(Place("cmbcluster-envs", "cmbcluster"), "registry.example.org/cmb-workspace:3.12")
+# A cluster where environments share no volume of packages.
+OWN_GROUND = replace(GROUND, own_packages_bytes=8 * GIB)
 LOCK = Lock(
     "idna==3.10 \\\n    --hash=sha256:946d195a0d259cbba61165e88e65941f16e9b36ea6ddb97f00452bae8b1287d3\n", "3.12", 1
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import signal
@@ -11,55 +10,17 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cmbcluster.runtime.kubernetes import install
+from tests.runtime.kubernetes.installing import HERE, Pod
 
-SCRIPT = Path(install.__file__)
-HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 SLOW_UV = """#!/bin/sh
 echo "$@" >>{log}
 [ "$1" = venv ] && exec {uv} "$@"
 sleep {seconds}
 """
-
-
-class Pod:
-    """Folders like those of a pod."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        for name in ("cmb", "packages", "workspace"):
-            (root / name).mkdir()
-        (root / "workspace" / "notes").write_bytes(b"x" * 1000)
-        self.send("")
-
-    def send(self, lock: str) -> None:
-        (self.root / "cmb" / "lock.txt.gz").write_bytes(gzip.compress(lock.encode()))
-
-    def begin(self, key: str = "k1", python: str = HERE, path: str = "", name: str = "told") -> subprocess.Popen[bytes]:
-        variables = {
-            "PATH": os.pathsep.join([path, str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
-            "HOME": str(self.root),
-            "CMB_BUILD": key,
-            "CMB_PYTHON": python,
-            "CMB_FROM": str(self.root / "cmb"),
-            "CMB_PACKAGES": str(self.root / "packages"),
-            "CMB_WORKSPACE": str(self.root / "workspace"),
-            "CMB_TELL": str(self.root / name),
-        }
-        program = os.path.realpath(sys.executable)
-        return subprocess.Popen([program, "-I", str(SCRIPT)], env=variables, stdout=subprocess.DEVNULL)
-
-    def run(self, **others: str) -> tuple[int, dict[str, Any]]:
-        code = self.begin(**others).wait(60)
-        return code, json.loads((self.root / "told").read_text())
-
-    def builds(self) -> set[str]:
-        folder = self.root / "packages" / "builds"
-        return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
 
 @pytest.fixture

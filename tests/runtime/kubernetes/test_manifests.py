@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cmbcluster.domain.images import PinnedImage
 from cmbcluster.domain.sources import Program, PythonSource
 from cmbcluster.runtime.kubernetes import manifests, names, packages
+from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.port import Packages, Placement, Spec
 from tests.runtime.kubernetes.restricted import BREAKS, faults
 from tests.runtime.kubernetes.specs import (
     GROUND,
     LOCK,
+    OWN_GROUND,
     catalogue_specs,
     image_spec,
     objects_of,
@@ -30,9 +33,16 @@ from tests.runtime.kubernetes.specs import (
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
-@pytest.mark.parametrize(("name", "spec"), [("packages", packages_spec()), ("image", image_spec())])
-def test_objects_are_those_of_the_snapshot(name: str, spec: Spec) -> None:
-    text = "".join(manifests.canonical(each) for each in objects_of(spec))
+@pytest.mark.parametrize(
+    ("name", "spec", "ground"),
+    [
+        ("packages", packages_spec(), GROUND),
+        ("packages-of-its-own", packages_spec(), OWN_GROUND),
+        ("image", image_spec(), GROUND),
+    ],
+)
+def test_objects_are_those_of_the_snapshot(name: str, spec: Spec, ground: Ground) -> None:
+    text = "".join(manifests.canonical(each) for each in objects_of(spec, ground))
     kept = SNAPSHOTS / f"{name}.json"
     if os.environ.get("CMB_WRITE_SNAPSHOTS"):
         kept.write_text(text, encoding="utf-8")
@@ -47,9 +57,9 @@ def test_only_an_environment_without_the_internet_has_the_label_the_network_rule
 
 
 @settings(max_examples=200, deadline=None)
-@given(spec=specs)
-def test_every_pod_is_restricted_and_limited(spec: Spec) -> None:
-    pod = objects_of(spec)[-1]
+@given(spec=specs, ground=st.sampled_from([GROUND, OWN_GROUND]))
+def test_every_pod_is_restricted_and_limited(spec: Spec, ground: Ground) -> None:
+    pod = objects_of(spec, ground)[-1]
     assert faults(pod) == []
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert len(pod["metadata"]["name"]) <= 63
@@ -86,9 +96,28 @@ def test_no_value_of_a_person_is_in_a_pod(spec: Spec) -> None:
     assert '"auths"' not in pod
 
 
+@settings(max_examples=100, deadline=None)
+@given(spec=specs)
+def test_packages_of_its_own_count_and_need_no_claim_that_others_have(spec: Spec) -> None:
+    shared, own = objects_of(spec)[-1], objects_of(spec, OWN_GROUND)[-1]
+    if not isinstance(spec.content, Packages):
+        assert own == shared
+        return
+    volumes = {each["name"]: each for each in own["spec"]["volumes"]}
+    assert volumes["packages"] == {"name": "packages", "emptyDir": {"sizeLimit": str(OWN_GROUND.own_packages_bytes)}}
+    assert names.claims_of(own) == (names.claim_name(spec.ref.slug),)
+    for kind in ("initContainers", "containers"):
+        (with_own,), (with_shared,) = own["spec"][kind], shared["spec"][kind]
+        assert with_own["volumeMounts"] == with_shared["volumeMounts"]
+        for word in ("limits", "requests"):
+            more = [int(each["resources"][word]["ephemeral-storage"]) for each in (with_own, with_shared)]
+            assert more[0] - more[1] == OWN_GROUND.own_packages_bytes
+
+
+@pytest.mark.parametrize("ground", [GROUND, OWN_GROUND], ids=["shared", "own"])
 @pytest.mark.parametrize("spec", catalogue_specs(), ids=lambda spec: str(spec.ref.slug))
-def test_every_application_of_the_catalogue_is_restricted(spec: Spec) -> None:
-    pod = objects_of(spec)[-1]
+def test_every_application_of_the_catalogue_is_restricted(spec: Spec, ground: Ground) -> None:
+    pod = objects_of(spec, ground)[-1]
     assert faults(pod) == []
     command = pod["spec"]["containers"][0]["command"]
     assert not any("{" in word and "}" in word for word in command)
@@ -107,7 +136,7 @@ def test_our_rules_see_what_they_are_for(name: str) -> None:
 def test_a_pod_that_needs_not_install_is_the_same_without_its_installer(spec: Spec) -> None:
     bundle = packages.bundle_of(spec.content, "a:1") if isinstance(spec.content, Packages) else None
     whole = manifests.pod(GROUND, spec, bundle)
-    short = manifests.pod(GROUND, spec, bundle, is_installed=True)
+    short = manifests.pod(GROUND, spec, bundle, needed=None)
     assert faults(short) == []
     whole["spec"].pop("initContainers", None)
     whole["spec"]["volumes"] = [each for each in whole["spec"]["volumes"] if each["name"] != "sent"]

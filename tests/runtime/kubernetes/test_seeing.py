@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from cmbcluster.domain.lifecycle import Stage, StopReason
-from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, names, packages, seeing
-from cmbcluster.runtime.kubernetes.bundles import Bundles
+from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, packages, seeing
 from cmbcluster.runtime.kubernetes.happenings import Happenings
-from cmbcluster.runtime.kubernetes.launching import Launcher
-from cmbcluster.runtime.kubernetes.objects import Objects
 from cmbcluster.runtime.kubernetes.quantities import amount
 from cmbcluster.runtime.kubernetes.room import shortage
 from cmbcluster.runtime.kubernetes.usage import usage_of
 from cmbcluster.runtime.port import Ending, Packages, Sight
-from tests.runtime.kubernetes.specs import GROUND, packages_spec
+from tests.runtime.kubernetes.specs import GROUND, OWN_GROUND, packages_spec
 
 PRESENT = 'Container image "a:1" already present on machine'
 SPEC = packages_spec()
@@ -102,6 +99,19 @@ def test_sights_on_the_way(pod: dict[str, Any], sight: Sight) -> None:
     assert seeing.observation_of(pod, SPEC.ref).sight is Sight.STOPPING
 
 
+def with_own_packages(pod: dict[str, Any]) -> dict[str, Any]:
+    """The same where environments share no volume of packages."""
+    assert isinstance(SPEC.content, Packages)
+    own = manifests.pod(OWN_GROUND, SPEC, packages.bundle_of(SPEC.content, GROUND.workspace_image))
+    return {**pod, "spec": own["spec"]}
+
+
+FULL_VOLUME = made(
+    "Failed", conditions=conditions(), containerStatuses=[container("program", waiting={})],
+    initContainerStatuses=[
+        container("packages", terminated={"exitCode": 74, "startedAt": at(2), "finishedAt": at(5)})
+    ],
+)  # fmt: skip
 DISRUPTED = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": at(50)}
 
 
@@ -154,6 +164,13 @@ NO_SUCH_PROGRAM = 'runc: exec: "wat": executable file not found in $PATH: unknow
             StopReason.DISK_FULL, "outside of its workspace",
         ),
         (made("Failed", reason="OutOfcpu", message="Node didn't have enough"), StopReason.NO_ROOM, "OutOfcpu"),
+        (
+            with_own_packages(made("Failed", reason="Evicted",
+                                   message='Usage of EmptyDir volume "packages" exceeds the limit "8Gi". ')),
+            StopReason.DISK_FULL, "packages take more than the 8 GiB",
+        ),
+        (FULL_VOLUME, StopReason.DISK_FULL, "The cluster's volume of packages is full"),
+        (with_own_packages(FULL_VOLUME), StopReason.DISK_FULL, "no space left for its packages"),
     ],
 )  # fmt: skip
 def test_endings_in_words(pod: dict[str, Any], reason: StopReason, says: str) -> None:
@@ -386,15 +403,3 @@ def test_a_failed_installation_ended_when_its_own_container_did() -> None:
     pod = made("Failed", conditions=conditions(), initContainerStatuses=installers, containerStatuses=waiting)
     ending = endings.of_pod(pod, "")
     assert (ending.exit_code, ending.ended_at) == (73, T0 + timedelta(seconds=5))
-
-
-@pytest.mark.parametrize(("ready", "known"), [(True, {"a1"}), (False, set())])
-def test_a_program_that_came_up_without_installing_says_that_its_packages_are_there(
-    ready: bool, known: set[str]
-) -> None:
-    """A controller that begins anew has seen no installer, and pods on a warm volume have none."""
-    launcher = Launcher(cast(Objects, None), GROUND, cast(Bundles, None))
-    pod = made("Running", conditions=conditions(ready=ready, ready_at=3))
-    pod["metadata"].setdefault("annotations", {})[names.PACKAGES] = "a1"
-    launcher.learn(pod)
-    assert launcher._installed == known

@@ -49,6 +49,30 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* A size such as 50Gi as a number of bytes. */}}
+{{- define "cmbcluster.bytes" -}}
+{{- mul (trimSuffix "Gi" (trimSuffix "Ti" .) | int64) 1073741824 (hasSuffix "Ti" . | ternary 1024 1) }}
+{{- end }}
+
+{{/* The settings of where packages lie; `settings` has the last word. Values that an upgrade reuses may lack
+some of them. */}}
+{{- define "cmbcluster.packages" -}}
+{{- with .Values.environments.packages }}
+{{- with .access }}
+CMB_KUBERNETES_PACKAGES_ACCESS: {{ . | quote }}
+{{- end }}
+{{- with .size }}
+CMB_KUBERNETES_PACKAGES_BYTES: {{ include "cmbcluster.bytes" . | quote }}
+{{- end }}
+{{- with .storageClass }}
+CMB_KUBERNETES_PACKAGES_CLASS: {{ . | quote }}
+{{- end }}
+{{- with .ownSize }}
+CMB_KUBERNETES_OWN_PACKAGES_BYTES: {{ include "cmbcluster.bytes" . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* A new file of keys, as `cmbcluster admin make-keys` prints it. */}}
 {{- define "cmbcluster.newKeys" -}}
 {"keys": [{"kid": "{{ randAlphaNum 16 | sha256sum | trunc 8 }}", "key": "{{ printf "%x" (randBytes 32 | b64dec) }}"}]}

@@ -234,7 +234,7 @@ CMB_WEB_UPSTREAM: {{ include "cmbcluster.name" . }}-web:8201
 CMB_GATE_UPSTREAM: {{ include "cmbcluster.name" . }}-gate:8202
 CMB_LINGER_SECONDS: {{ .Values.lingerSeconds | quote }}
 CMB_DRAIN_SECONDS: {{ .Values.drainSeconds | quote }}
-{{- range $name, $value := .Values.settings }}
+{{- range $name, $value := merge dict .Values.settings (include "cmbcluster.packages" . | fromYaml) }}
 {{ $name }}: {{ $value | toString | quote }}
 {{- end }}
 {{- end }}
