@@ -109,7 +109,7 @@ async def preempted(case: Case, node: str, name: str) -> None:
         await case.launch("preempted")
         async with important(case.admin, name):
             await case.told("It had to make room for something the cluster holds more important.")
-            await case.waits(f"No machine of the cluster has {SEAT} enough free.")
+            await case.waits(f"No machine of the cluster has enough {SEAT} free.")
         await case.runs_again()
 
 

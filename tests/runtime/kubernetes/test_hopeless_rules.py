@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from datetime import UTC, datetime
 from pathlib import Path
 
-from cmbcluster.runtime.kubernetes.hopeless import RULES, Voice, _match
+from cmbcluster.runtime.kubernetes.hopeless import RULES
 
 MODULES = sorted((Path(__file__).parents[2] / "kubernetes").glob("test_*.py"))
 
@@ -29,11 +28,3 @@ def test_each_rule_has_a_name_of_its_own_and_a_test_on_the_real_cluster() -> Non
     found = named()
     assert [name for name in names if name not in found] == []
     assert [found[name] for name in found if name not in names] == []
-
-
-def test_the_name_of_an_image_that_was_never_asked_for_says_nothing_about_a_registry() -> None:
-    for name in ("permission-denied", "not-found", "unauthorized"):
-        said = f'ErrImageNeverPull: Container image "localhost/{name}:1" is not present with pull policy of Never'
-        found = _match(Voice.WAITING, said, datetime.now(UTC))
-        assert found is not None
-        assert found.rule == "image-not-on-machine", name
