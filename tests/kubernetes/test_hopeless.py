@@ -74,6 +74,7 @@ async def test_a_priority_that_does_not_exist_is_refused_at_once(runtime: Kubern
     assert "nobody-has-this" in seen.ending.log_tail
 
 
+@pytest.mark.ended("program-named")
 async def test_a_command_that_is_not_there(runtime: KubernetesRuntime, admin: Admin) -> None:
     seen = await given_up(runtime, admin, spec_of("no-command", ("streamlit-of-nobody", "{port}")))
     assert seen.ending is not None
@@ -81,6 +82,7 @@ async def test_a_command_that_is_not_there(runtime: KubernetesRuntime, admin: Ad
     assert seen.ending.what.startswith("“streamlit-of-nobody” could not be started: executable file not found")
 
 
+@pytest.mark.ended("memory")
 async def test_more_memory_than_allowed(runtime: KubernetesRuntime, admin: Admin) -> None:
     hungry = python("x = [b'x' * 2**20 for _ in range(2000)]")
     seen = await given_up(runtime, admin, spec_of("hungry", hungry))
@@ -91,6 +93,7 @@ async def test_more_memory_than_allowed(runtime: KubernetesRuntime, admin: Admin
     )
 
 
+@pytest.mark.ended("install-python")
 async def test_a_lock_for_another_python(runtime: KubernetesRuntime, admin: Admin) -> None:
     seen = await given_up(runtime, admin, spec_of("other-python", lock=Lock("", "3.9", 0)))
     assert seen.ending is not None

@@ -92,6 +92,7 @@ async def test_the_first_installs_for_all_and_the_next_finds_it(
         await end_all(runtime, admin, warm.ref, *(spec.ref for spec in both))
 
 
+@pytest.mark.ended("packages-gone")
 async def test_packages_that_vanished_are_installed_anew(
     namespace: str, admin: Admin, index_url: str, lock: Lock
 ) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.errors import Conflict, RuntimeUnavailable
-from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, names, status
+from cmbcluster.runtime.kubernetes import ending_rules, hopeless, manifests, memory, names, status
 from cmbcluster.runtime.kubernetes.bundles import Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused
 from cmbcluster.runtime.kubernetes.manifests import Ground
@@ -48,7 +48,7 @@ class Launcher:
     def learn(self, pod: Json) -> None:
         """Note from a pod whether its packages are in the volume, so that later ones need not look."""
         key = names.annotations_of(pod).get(names.PACKAGES, "")
-        if endings.misses_packages(pod):
+        if ending_rules.misses_packages(pod):
             self._installed.discard(key)
             self._bundles.doubt(key)
         elif key and (status.was_ready(pod) or status.state(status.installer(pod), "terminated").get("exitCode") == 0):

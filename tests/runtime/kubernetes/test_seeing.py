@@ -11,6 +11,7 @@ import pytest
 from cmbcluster.domain.lifecycle import Stage, StopReason
 from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, names, packages, seeing
 from cmbcluster.runtime.kubernetes.bundles import Bundles
+from cmbcluster.runtime.kubernetes.ending_rules import DISRUPTIONS
 from cmbcluster.runtime.kubernetes.happenings import Happenings
 from cmbcluster.runtime.kubernetes.launching import Launcher
 from cmbcluster.runtime.kubernetes.objects import Objects
@@ -163,12 +164,14 @@ def test_endings_in_words(pod: dict[str, Any], reason: StopReason, says: str) ->
     assert ending.ended_at is not None
 
 
-@pytest.mark.parametrize("why", endings.DISRUPTIONS)
+@pytest.mark.parametrize("why", DISRUPTIONS)
 def test_what_the_cluster_took_away_says_why(why: str) -> None:
     pod = running(ready=True)
     pod["status"]["conditions"].append(DISRUPTED | {"reason": why})
-    assert endings.of_deletion(pod).reason is endings.DISRUPTIONS[why][0]
-    assert endings.of_deletion(running(ready=True)).reason is StopReason.TAKEN_AWAY
+    assert endings.of_deletion(pod).rule == DISRUPTIONS[why]
+    assert endings.of_deletion(pod).reason is not StopReason.TAKEN_AWAY
+    deleted = endings.of_deletion(running(ready=True))
+    assert (deleted.rule, deleted.reason) == ("taken-away", StopReason.TAKEN_AWAY)
 
 
 @pytest.mark.parametrize(
