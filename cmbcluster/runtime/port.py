@@ -123,7 +123,7 @@ class StageMark:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended. ``what`` and ``then`` are sentences for the owner."""
+    """How a run ended. ``what`` and ``then`` are sentences for the owner, ``rule`` who says so, for the log."""
 
     reason: StopReason
     what: str
@@ -131,6 +131,7 @@ class Ending:
     log_tail: str = ""
     exit_code: int | None = None
     ended_at: datetime | None = None
+    rule: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,6 @@ def test_each_role_may_be_disturbed_one_at_a_time() -> None:
 
 def test_rights_are_these_and_no_others() -> None:
     found = objects(GIVEN)
-    assert not kinds(found, "ClusterRole")
-    assert not kinds(found, "ClusterRoleBinding")
     rights = {
         role["metadata"]["name"].removeprefix("cmb-cmbcluster-"): {
             (f"{resource}.{group}".rstrip("."), verb)
@@ -167,6 +165,17 @@ def test_rights_are_these_and_no_others() -> None:
         for subject in binding["subjects"]
     }
     assert bound == {(name, name, "cmb") for name in WITH_ACCOUNT}
+
+
+def test_the_one_right_beyond_a_namespace_is_to_list_nodes_and_can_be_left_out() -> None:
+    found = objects(GIVEN)
+    (role,), (binding,) = kinds(found, "ClusterRole"), kinds(found, "ClusterRoleBinding")
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (subject,) = binding["subjects"]
+    assert (subject["name"], subject["namespace"]) == ("cmb-cmbcluster-controller", "cmb")
+    without = objects(GIVEN, "--set", "environments.listNodes=false")
+    assert not [each for each in without if each["kind"].startswith("Cluster")]
 
 
 def test_no_secret_is_anywhere_but_in_a_secret() -> None:

@@ -7,8 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from cmbcluster.runtime.kubernetes import ending_rules, hopeless
 from tests.kubernetes.cluster import Admin, admin_of, make_namespace, remove_namespace
 from tests.kubernetes.mirror import mirrored
+
+NAMES = {
+    "hopeless": {rule.name for rule in hopeless.RULES},
+    "ended": {rule.name for rule in (*ending_rules.RULES, ending_rules.DELETED)},
+}
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +35,14 @@ def own_namespace() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def rules_are_heard(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whoever names rules of hopeless launches has to bring each of them up, and no other."""
-    named = {mark.args[0] for mark in request.node.iter_markers("hopeless")}
+    """Whoever names rules of hopeless launches, or of endings, has to bring each of them up, and no other."""
+    caplog.set_level("INFO", "cmbcluster.runtime.kubernetes")
     yield
-    if named:
-        heard = {getattr(record, "rule", None) for record in caplog.get_records("call")} - {None}
-        assert heard == named
+    heard = {getattr(record, "rule", None) for record in caplog.get_records("call")} - {None}
+    for mark in ("hopeless", "ended"):
+        named = {each.args[0] for each in request.node.iter_markers(mark)}
+        if named:
+            assert heard & NAMES[mark] == named
 
 
 @pytest.fixture

@@ -25,12 +25,13 @@ PERSON = ("cmb", "cmb-secret")
 class Image:
     """What is in an image: its files, all of which may be run, and the configuration it starts by.
 
-    ``attributes`` are extended attributes of each file.
+    ``attributes`` are extended attributes of each file. Of a spoiled one nobody can unpack what it holds.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
+    spoiled: bool = False
 
 
 NOTHING = Image()
@@ -51,7 +52,7 @@ def push(repository: str, architecture: str, image: Image = NOTHING, *, tag: str
     """Push an index with one image for one kind of processor; returns its digest."""
     with httpx.Client(base_url=url or wanted("CMB_TEST_REGISTRY_URL"), auth=PERSON) as client:
         plain = _archive({"empty": b"", **image.files}, image.attributes)
-        layer = gzip.compress(plain, mtime=0)
+        layer = b"no archive" if image.spoiled else gzip.compress(plain, mtime=0)
         config = _text(
             {
                 "architecture": architecture,

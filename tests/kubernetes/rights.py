@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ GIVEN = {
     "secrets.existing": "given",
 }
 ROLES = ("controller", "web")
+# What is in no namespace.
+WIDE = frozenset({"nodes"})
 RBAC = "rbac.authorization.k8s.io"
 # A kind with the group it is of, such as pods.metrics.k8s.io, and what may be done.
 Right = tuple[str, str]
@@ -43,16 +46,20 @@ def needs_helm() -> None:
 
 
 def rights_of_chart() -> Rights:
-    """What each role of an installed platform may do in the namespace of the environments."""
+    """What each role of an installed platform may do: in the namespace of the environments, or in the whole cluster."""
     needs_helm()
     sets = [word for name, value in GIVEN.items() for word in ("--set-string", f"{name}={value}")]
     command = ["helm", "template", "cmb", str(CHART), "--namespace", "cmb", "--kube-version", "1.34.0", *sets]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    roles = {each["metadata"]["name"]: each for each in yaml.safe_load_all(text) if each and each["kind"] == "Role"}
+    found = [each for each in yaml.safe_load_all(text) if each]
+    roles = {each["metadata"]["name"]: each["rules"] for each in found if each["kind"] in ("Role", "ClusterRole")}
+    bindings = [each for each in found if each["kind"] in ("RoleBinding", "ClusterRoleBinding")]
     return {
         name: {
             (f"{kind}.{group}".rstrip("."), verb)
-            for rule in roles[f"cmb-cmbcluster-{name}"]["rules"]
+            for binding in bindings
+            if f"cmb-cmbcluster-{name}" in {each["name"] for each in binding["subjects"]}
+            for rule in roles[binding["roleRef"]["name"]]
             for group in rule["apiGroups"]
             for kind in rule["resources"]
             for verb in rule["verbs"]
@@ -64,17 +71,17 @@ def rights_of_chart() -> Rights:
 async def configured(admin: Admin, name: str, rights: Iterable[Right]) -> Configuration:
     """How to reach the cluster as a new service account that may do only that, once it may."""
     rights = sorted(rights)
-    base = f"/apis/{RBAC}/v1/namespaces/{admin.namespace}"
-    about: dict[str, Any] = {"apiVersion": f"{RBAC}/v1", "metadata": {"name": name}}
     await admin.create("serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
-    rules = [{"apiGroups": [_group(kind)], "resources": [_plain(kind)], "verbs": [verb]} for kind, verb in rights]
-    assert await admin.cluster.create(f"{base}/roles", about | {"kind": "Role", "rules": rules}) is not None
-    binding = about | {
-        "kind": "RoleBinding",
-        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": admin.namespace}],
-    }
-    assert await admin.cluster.create(f"{base}/rolebindings", binding) is not None
+    inside = [right for right in rights if right[0] not in WIDE]
+    await _bind(admin, name, f"/apis/{RBAC}/v1/namespaces/{admin.namespace}", "", {"name": name}, inside)
+    wide = [right for right in rights if right[0] in WIDE]
+    if wide:
+        namespace = await admin.cluster.get(admin.base)
+        assert namespace is not None
+        # It goes with the namespace of the test.
+        owner = {"apiVersion": "v1", "kind": "Namespace", "name": admin.namespace, "uid": namespace["metadata"]["uid"]}
+        about = {"name": f"{admin.namespace}-{name}", "ownerReferences": [owner]}
+        await _bind(admin, name, f"/apis/{RBAC}/v1", "Cluster", about, wide)
     asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     answer = await admin.create(f"serviceaccounts/{name}/token", asked)
     made = Configuration()
@@ -84,16 +91,35 @@ async def configured(admin: Admin, name: str, rights: Iterable[Right]) -> Config
     cluster = Cluster(made)
     try:
         # The API server learns of a binding a moment after it keeps it.
-        await until_true(lambda: _may(cluster, admin.namespace, rights[-1]), 20)
+        for last in (inside[-1:], wide[-1:]):
+            for right in last:
+                await until_true(partial(_may, cluster, admin.namespace, right), 20)
     finally:
         await cluster.close()
     return made
 
 
+async def _bind(
+    admin: Admin, account: str, base: str, prefix: str, metadata: dict[str, Any], rights: list[Right]
+) -> None:
+    """A role of these rights, in one namespace or in the whole cluster, and that the account has it."""
+    about: dict[str, Any] = {"apiVersion": f"{RBAC}/v1", "metadata": metadata}
+    rules = [{"apiGroups": [_group(kind)], "resources": [_plain(kind)], "verbs": [verb]} for kind, verb in rights]
+    kind = f"{prefix}Role"
+    assert await admin.cluster.create(f"{base}/{kind.lower()}s", about | {"kind": kind, "rules": rules}) is not None
+    binding = about | {
+        "kind": f"{kind}Binding",
+        "roleRef": {"apiGroup": RBAC, "kind": kind, "name": metadata["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": admin.namespace}],
+    }
+    assert await admin.cluster.create(f"{base}/{kind.lower()}bindings", binding) is not None
+
+
 async def _may(cluster: Cluster, namespace: str, right: Right) -> bool:
     kind, verb = right
     resource, _, part = _plain(kind).partition("/")
-    wish = {"namespace": namespace, "group": _group(kind), "resource": resource, "subresource": part, "verb": verb}
+    where = "" if kind in WIDE else namespace
+    wish = {"namespace": where, "group": _group(kind), "resource": resource, "subresource": part, "verb": verb}
     review = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     answer = await cluster.create(path, review | {"spec": {"resourceAttributes": wish}})

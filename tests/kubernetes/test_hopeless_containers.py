@@ -125,6 +125,7 @@ async def test_a_container_that_cannot_be_made_for_another_reason(runtime: Kuber
     await admin.cluster.delete(f"{admin.base}/secrets/{name}")
 
 
+@pytest.mark.ended("own-storage")
 async def test_more_than_it_may_write_outside_of_its_workspace(runtime: KubernetesRuntime, admin: Admin) -> None:
     """The kubelet looks every ten seconds."""
     writes = python("open('/tmp/large', 'wb').write(b'x' * 40 * 2**20); import time; time.sleep(100)")

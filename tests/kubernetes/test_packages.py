@@ -103,6 +103,7 @@ async def test_the_first_installs_for_all_and_the_next_finds_it(
         await end_all(runtime, admin, other.ref, warm.ref, *(spec.ref for spec in both))
 
 
+@pytest.mark.ended("packages-gone")
 async def test_packages_that_vanished_are_installed_anew(
     namespace: str, admin: Admin, index_url: str, lock: Lock
 ) -> None:
@@ -150,6 +151,7 @@ async def test_without_a_volume_for_all_each_installs_into_one_of_its_own(
         await end_all(runtime, admin, *(spec.ref for spec in specs))
 
 
+@pytest.mark.ended("own-packages")
 async def test_own_packages_that_take_more_than_they_may_end_the_launch_in_words(
     own_namespace: str, own_admin: Admin, index_url: str, lock: Lock
 ) -> None:

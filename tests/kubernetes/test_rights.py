@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -17,7 +18,7 @@ from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json, Place
 from cmbcluster.runtime.kubernetes.runtime import KubernetesRuntime
 from cmbcluster.runtime.kubernetes.watching import Rhythm
-from cmbcluster.runtime.port import Packages, Sight, Spec
+from cmbcluster.runtime.port import Ending, Packages, Sight, Spec
 from tests.contracts.runtime_contract import collect
 from tests.kubernetes.cluster import PYTHON, Admin, end_all, opened, settings_for, spec_of, until_true, wanted
 from tests.kubernetes.rights import ROLES, Right, configured, connecting, rights_of_chart
@@ -27,6 +28,12 @@ SOON_SECONDS = 5.0
 UNUSED_SECONDS = 0.2
 # What is refused is not asked for again while a test looks.
 ONCE = Rhythm(first_pause_seconds=60.0, longest_pause_seconds=60.0)
+END_SECONDS = 30.0
+GIB = 1024**3
+FIGURES = (
+    r"It asks for 900 GiB of memory\. "
+    r"The roomiest machine has at most [\d.]+ [GM]iB free, so [\d.]+ GiB are missing\."
+)
 CLAIMS, METRICS = "persistentvolumeclaims", "pods.metrics.k8s.io"
 
 
@@ -141,6 +148,30 @@ async def looks_at_what_ended(runtime: KubernetesRuntime, planted: Planted) -> N
     assert await collect(runtime.logs(planted.bare.ref, offset=0, follow=False)) == []
 
 
+async def is_given_up(runtime: KubernetesRuntime, planted: Planted) -> Ending:
+    """How a launch ends that asks for more memory than any machine has."""
+    spec = replace(planted.fresh, memory_bytes=900 * GIB)
+    await runtime.start(spec)
+    # Only now, so that nothing else that is planted is given up.
+    runtime._patience = 0.0
+
+    async def ended() -> Ending | None:
+        return (await runtime.look(spec.ref)).ending
+
+    ending: Ending = await until_true(ended, END_SECONDS)
+    await end_all(runtime, planted.admin, spec.ref)
+    return ending
+
+
+async def says_what_is_missing(runtime: KubernetesRuntime, planted: Planted) -> None:
+    """It says by how much a launch is too large, and what would fit."""
+    ending = await is_given_up(runtime, planted)
+    assert re.fullmatch(FIGURES, ending.what)
+    assert re.fullmatch(
+        r"Choose a size with at most [\d.]+ [GM]iB of memory, or stop another environment\.", ending.then
+    )
+
+
 Operation = Callable[[KubernetesRuntime, Planted], Awaitable[None]]
 # The cheapest thing a role does that needs the right.
 NEEDED_FOR: dict[str, dict[Right, Operation]] = {
@@ -165,6 +196,7 @@ NEEDED_FOR: dict[str, dict[Right, Operation]] = {
         ("configmaps", "list"): clears,
         ("configmaps", "create"): starts,
         ("configmaps", "delete"): clears,
+        ("nodes", "list"): says_what_is_missing,
     },
     "web": {
         ("pods", "get"): reads_output,
@@ -228,3 +260,20 @@ async def _has_said_something(admin: Admin, spec: Spec) -> bool:
     path = f"/api/v1/namespaces/{admin.namespace}/pods/{pod['metadata']['name']}/log"
     async with admin.cluster.stream(path, {"container": manifests.PROGRAM}, SOON_SECONDS) as lines:
         return bool([line async for line in lines])
+
+
+@pytest.mark.hopeless("short-of")
+async def test_the_charts_controller_says_what_is_missing_and_without_nodes_that_there_is_no_room(
+    own_namespace: str, own_admin: Admin, caplog: pytest.LogCaptureFixture
+) -> None:
+    there, bare, running = (spec_of(word) for word in ("there", "bare", "runs"))
+    rights = rights_of_chart()["controller"]
+    for name, given in (("all", rights), ("no-nodes", rights - {("nodes", "list")})):
+        planted = Planted(own_admin, name, caplog, there, bare, spec_of(f"too-large-{name}"), running)
+        async with acting(own_admin, name, "controller", given) as runtime:
+            ending = await is_given_up(runtime, planted)
+        if given == rights:
+            assert re.fullmatch(FIGURES, ending.what)
+        else:
+            assert ending.what == "No machine of the cluster has enough memory free."
+        assert "Insufficient memory" in ending.log_tail

@@ -1,40 +1,46 @@
 """Launches that cannot succeed, as data: what the cluster says, what it means, what helps, and how long to wait.
 
-A rule reads one of four voices: why a container waits, why the scheduler finds no place, a
-warning event, or a refusal of the API server itself. The first rule that matches speaks. Some
-troubles pass by themselves, so each rule says for how many seconds it may go on; within them
-the sentence is shown as the stage's detail only.
+A rule reads one of five voices: why an image is not pulled, why else a container waits, why the
+scheduler finds no place, a warning event, or a refusal of the API server itself. The first rule
+that matches speaks. Some troubles pass by themselves, so each rule says for how many seconds it
+may go on; within them the sentence is shown as the stage's detail only.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from cmbcluster.domain.lifecycle import StopReason
-from cmbcluster.runtime.kubernetes import status
+from cmbcluster.runtime.kubernetes import pulls, resources, status
+from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.kubernetes.status import Pod
-from cmbcluster.runtime.wording import START_AGAIN
+from cmbcluster.runtime.wording import START_AGAIN, showable
 
 ASK_OPERATOR = "Ask whoever runs this platform; nothing of yours is wrong."
+PASSED_ON_LENGTH = 300
 TRY_LATER = "Stop another environment or choose a smaller size, then start it again."
 
 
 class Voice(StrEnum):
     """Where the cluster said it."""
 
+    PULL = "pull"
     WAITING = "waiting"
     UNSCHEDULABLE = "unschedulable"
     EVENT = "event"
     REFUSAL = "refusal"
 
 
+Words = Callable[[tuple[str, ...]], tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Rule:
-    """``pattern`` is searched in "reason: message"; its groups fill the braces of ``what``.
+    """``pattern`` is searched in "reason: message"; its groups, put into words, fill the braces of ``what``.
 
     ``name`` is what the log and the tests call it by.
     """
@@ -46,6 +52,7 @@ class Rule:
     what: str
     then: str
     give_up_after_seconds: float
+    words: Words
 
 
 @dataclass(frozen=True)
@@ -74,54 +81,109 @@ class Warned:
     first_at: datetime
 
 
+def _named(groups: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of resources, as people call them."""
+    return tuple(resources.word(group) for group in groups)
+
+
+def _passed_on(groups: tuple[str, ...]) -> tuple[str, ...]:
+    """Somebody else's words, of a length that a page has room for."""
+    text = " ".join(showable(groups[0]).split())
+    text = text if len(text) <= PASSED_ON_LENGTH else text[:PASSED_ON_LENGTH].rstrip() + "…"
+    return (text if text.endswith((".", "!", "?", "…")) else f"{text}.",)
+
+
 def _rule(
-    name: str, voice: Voice, pattern: str, reason: StopReason, what: str, then: str, give_up_after_seconds: float
-) -> Rule:
-    return Rule(name, voice, re.compile(pattern, re.IGNORECASE | re.DOTALL), reason, what, then, give_up_after_seconds)
+    name: str, voice: Voice, pattern: str, reason: StopReason, what: str, then: str, give_up_after_seconds: float,
+    words: Words = _named,
+) -> Rule:  # fmt: skip
+    compiled = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    return Rule(name, voice, compiled, reason, what, then, give_up_after_seconds, words)
 
 
-_IMAGE = r"(?:ErrImagePull|ImagePullBackOff|ImageInspectError)"
+_EXCEEDED = r"exceeded quota: \S+?, requested: (.+?), used: (.+?), limited: ([^\"]+)"
+_QUOTA = "It asked for {0}. The platform's share of the cluster is {1}, and {2}."
 RULES: tuple[Rule, ...] = (
     # ---- images ----
-    # First what no registry was asked for: its message holds the name, which may read like an answer of one.
+    # First what no registry was asked for.
     _rule(
-        "image-not-on-machine", Voice.WAITING,
+        "image-not-on-machine", Voice.PULL,
         r"^ErrImageNeverPull", StopReason.IMAGE_UNAVAILABLE,
         "The machine chosen for it does not have the image, and no registry is asked for it.",
         "Load the image on every machine of the cluster, or ask whoever runs the platform.", 2,
     ),
     _rule(
-        "image-unnamed", Voice.WAITING,
+        "image-unnamed", Voice.PULL,
         r"^InvalidImageName", StopReason.IMAGE_UNAVAILABLE,
         "The image has no name that could be pulled.", "Check its name and tag.", 2,
     ),
     _rule(
-        "image-platform", Voice.WAITING,
-        rf"{_IMAGE}.*no match for platform", StopReason.IMAGE_PLATFORM,
+        "image-platform", Voice.PULL,
+        r"no match for platform", StopReason.IMAGE_PLATFORM,
         "The image is not made for the kind of processor this cluster has.",
         "Use an image that is also built for it.", 2,
     ),
+    # Then what stood in the way of asking.
     _rule(
-        "image-refused", Voice.WAITING,
-        rf"{_IMAGE}.*(?:401 Unauthorized|403 Forbidden|pull access denied|authorization failed|"
-        r"insufficient_scope|no basic auth credentials|unauthorized|denied)", StopReason.IMAGE_REFUSED,
+        "image-no-space", Voice.PULL,
+        r"no space left", StopReason.DISK_FULL,
+        "The machine chosen for it has no space left for the image.", ASK_OPERATOR, 60,
+    ),
+    _rule(
+        "image-registry-unnamed", Voice.PULL,
+        r"no such host|server misbehaving|name resolution|\blookup:", StopReason.IMAGE_UNAVAILABLE,
+        "The machine chosen for it finds no registry by that name.",
+        "Check the name of the registry, or ask whoever runs the platform whether its machines can look it up.", 60,
+    ),
+    _rule(
+        "image-registry-insecure", Voice.PULL,
+        r"gave HTTP response to HTTPS client|does not look like a TLS handshake", StopReason.IMAGE_UNAVAILABLE,
+        "The image's registry speaks without encryption, and the cluster's machines insist on it.",
+        "Use a registry with HTTPS, or ask whoever runs the platform to allow this one on the machines.", 20,
+    ),
+    _rule(
+        "image-registry-untrusted", Voice.PULL,
+        r"x509:|failed to verify certificate|certificate (?:signed by|has expired|is not|verify)",
+        StopReason.IMAGE_UNAVAILABLE,
+        "The cluster's machines do not trust the certificate of the image's registry.",
+        "Ask whoever runs the platform to have the machines trust it, or use another registry.", 20,
+    ),
+    # Then what the registry answered.
+    _rule(
+        "image-too-often", Voice.PULL,
+        r"\b429\b|too ?many ?requests|pull rate limit", StopReason.IMAGE_UNAVAILABLE,
+        "The image's registry is asked too often, and answers nobody here for a while.",
+        "Try again later, or use an account at that registry, which may ask more often.", 300,
+    ),
+    _rule(
+        "image-refused", Voice.PULL,
+        r"\b401\b|\b403\b|authorization failed|insufficient_scope|no basic auth credentials|\bunauthorized\b|"
+        # A machine that may not write a file of the image says it in these words too.
+        r"(?<!permission )\bdenied\b", StopReason.IMAGE_REFUSED,
         "The registry does not let this platform pull the image.",
         "Check the name and tag, and the user name and password for that registry.", 5,
     ),
     _rule(
-        "image-unknown", Voice.WAITING,
-        rf"{_IMAGE}.*(?:not found|manifest unknown|NotFound|does not exist)",
+        "image-unknown", Voice.PULL,
+        r"not found|manifest unknown|name unknown|NotFound|does not exist",
         StopReason.IMAGE_UNAVAILABLE, "The registry has no such image.", "Check its name and tag.", 5,
     ),
     _rule(
-        "image-no-space", Voice.WAITING,
-        rf"{_IMAGE}.*no space left", StopReason.DISK_FULL,
-        "The machine chosen for it has no space left for the image.", ASK_OPERATOR, 60,
+        "image-registry-fails", Voice.PULL,
+        r"\b50\d\b|unexpected status", StopReason.IMAGE_UNAVAILABLE,
+        "The image's registry answers with an error of its own.", "Try again later, or use another image.", 180,
     ),
     _rule(
-        "image-unreachable", Voice.WAITING,
-        rf"^{_IMAGE}", StopReason.IMAGE_UNAVAILABLE,
+        "image-unreachable", Voice.PULL,
+        r"^RegistryUnavailable|timeout|timed out|deadline exceeded|connection refused|connection reset|"
+        r"no route to host|unreachable|(?<!unexpected )\bEOF\b", StopReason.IMAGE_UNAVAILABLE,
         "The image could not be pulled: its registry does not answer.", "Try again later, or use another image.", 180,
+    ),
+    _rule(
+        # An older kubelet tells the reason now and then only.
+        "image-other", Voice.PULL,
+        r".", StopReason.IMAGE_UNAVAILABLE,
+        "The image could not be pulled.", "Try again later, or use another image.", 180,
     ),
     # ---- the container itself ----
     _rule(
@@ -164,7 +226,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "short-of", Voice.UNSCHEDULABLE,
         r"Insufficient (cpu|memory|ephemeral-storage|[\w.-]+/[\w.-]+)", StopReason.NO_ROOM,
-        "No machine of the cluster has {0} enough free.", TRY_LATER, 180,
+        "No machine of the cluster has enough {0} free.", TRY_LATER, 180,
     ),
     _rule(
         "too-many-pods", Voice.UNSCHEDULABLE,
@@ -208,14 +270,35 @@ RULES: tuple[Rule, ...] = (
     ),
     # ---- refusals ----
     _rule(
-        "quota", Voice.REFUSAL,
-        r"exceeded quota: (\S+?), requested: (.+?), used: (.+?), limited: ([^\"]+)", StopReason.QUOTA,
-        "The platform's share of the cluster is used up: it asked for {1}, and {2} of {3} are in use.", TRY_LATER, 20,
+        "admission", Voice.REFUSAL,
+        r"(?:admission webhook \S+|ValidatingAdmissionPolicy \S+(?: with binding \S+)?) denied (?:the )?request: (.+)",
+        StopReason.REFUSED, "A rule of this cluster forbids it: {0}", ASK_OPERATOR, 0, _passed_on,
+    ),
+    _rule(
+        "quota-workspaces", Voice.REFUSAL,
+        rf'^persistentvolumeclaims "[^"]*" is forbidden: {_EXCEEDED}', StopReason.QUOTA, _QUOTA,
+        "Delete an environment with its workspace that nobody needs any more, then start it again.", 20,
+        resources.of_quota,
+    ),
+    _rule(
+        "quota-environments", Voice.REFUSAL,
+        rf"(?=.*requested: (?:count/)?pods=){_EXCEEDED}", StopReason.QUOTA, _QUOTA,
+        "Stop another environment, then start it again.", 20, resources.of_quota,
+    ),
+    _rule(
+        "quota", Voice.REFUSAL, _EXCEEDED, StopReason.QUOTA, _QUOTA, TRY_LATER, 20, resources.of_quota,
+    ),
+    _rule(
+        "quota-untold", Voice.REFUSAL,
+        r"failed quota: \S+?: must specify (.+)", StopReason.REFUSED,
+        "The platform's share of the cluster counts {0}, and the platform does not say how much of it is needed.",
+        ASK_OPERATOR, 0, resources.of_names,
     ),
     _rule(
         "limit", Voice.REFUSAL,
-        r"(?:maximum|minimum) (cpu|memory|storage|ephemeral-storage)[^.]*? is ([\w.]+)",
-        StopReason.QUOTA, "The cluster sets a limit of {1} of {0} for one environment.", "Choose another size.", 0,
+        r"(?:maximum|minimum) (cpu|memory|storage|ephemeral-storage)[^.]*? is ([\d.]+\w*)",
+        StopReason.QUOTA, "The cluster sets a limit of {0} for one environment.", "Choose another size.", 0,
+        resources.of_limit,
     ),
     _rule(
         "pod-security", Voice.REFUSAL,
@@ -235,7 +318,6 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule("refused", Voice.REFUSAL, r".", StopReason.REFUSED, "The cluster refused it.", ASK_OPERATOR, 0),
 )  # fmt: skip
-NAMES = {"cpu": "processor time", "memory": "memory", "ephemeral-storage": "temporary storage"}
 
 
 def of_refusal(message: str, since: datetime) -> Verdict:
@@ -258,17 +340,24 @@ def of_pod(pod: Pod, warnings: Iterable[Warned]) -> Verdict | None:
     on_node_at = status.moment(scheduled.get("lastTransitionTime")) or made_at
     for container in (status.installer(pod), status.program(pod)):
         waits = status.state(container, "waiting")
-        if waits:
-            said = f"{waits.get('reason', '')}: {waits.get('message', '')}"
-            found = _match(Voice.WAITING, said, on_node_at)
-            if found is not None:
-                return found
+        found = _of_waiting(pod, str(container.get("name", "")), waits, on_node_at) if waits else None
+        if found is not None:
+            return found
     if status.program(pod) and not status.state(status.program(pod), "waiting"):
         return None
     # With volumes and a network it waits for an image or for itself, whatever was in the way before.
     if status.is_true(pod, "PodReadyToStartContainers") or status.state(status.installer(pod), "running"):
         return None
     return _of_events(warnings)
+
+
+def _of_waiting(pod: Pod, name: str, waits: Json, since: datetime) -> Verdict | None:
+    """What the kubelet says of a container that has not begun."""
+    reason, message = str(waits.get("reason", "")), str(waits.get("message", ""))
+    said = f"{reason}: {message}"
+    if reason not in pulls.REASONS:
+        return _match(Voice.WAITING, said, since)
+    return _match(Voice.PULL, said, since, f"{reason}: {pulls.answer(message, status.image(pod, name))}")
 
 
 def _of_events(warnings: Iterable[Warned], *, only_claims: bool = False) -> Verdict | None:
@@ -281,10 +370,10 @@ def _of_events(warnings: Iterable[Warned], *, only_claims: bool = False) -> Verd
     return None
 
 
-def _match(voice: Voice, said: str, since: datetime) -> Verdict | None:
+def _match(voice: Voice, said: str, since: datetime, read: str | None = None) -> Verdict | None:
+    """What the first rule of that voice says. ``read`` is what is searched instead of all that was said."""
     for rule in RULES:
-        if rule.voice is voice and (match := rule.pattern.search(said)):
-            groups = [NAMES.get(group, group) for group in match.groups(default="")]
-            what = rule.what.format(*groups)
+        if rule.voice is voice and (match := rule.pattern.search(said if read is None else read)):
+            what = rule.what.format(*rule.words(match.groups(default="")))
             return Verdict(rule.reason, what, rule.then, since, rule.give_up_after_seconds, said, rule.name)
     return None

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.errors import Conflict, RuntimeUnavailable
-from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, names, status
+from cmbcluster.runtime.kubernetes import ending_rules, hopeless, manifests, memory, names, status
 from cmbcluster.runtime.kubernetes.bundles import Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused
 from cmbcluster.runtime.kubernetes.emptying import EVERYTHING
@@ -59,7 +59,7 @@ class Launcher:
         if key not in self._installed and status.told_by_installer(pod).get("removed"):
             # It made room, and what of the others is gone it alone knows: their next launches look.
             self._installed.clear()
-        if endings.misses_packages(pod):
+        if ending_rules.misses_packages(pod):
             self._installed.discard(key)
             self._bundles.doubt(key)
         elif key and (status.was_ready(pod) or status.state(status.installer(pod), "terminated").get("exitCode") == 0):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -38,6 +37,7 @@ from cmbcluster.runtime.kubernetes.launching import Launcher
 from cmbcluster.runtime.kubernetes.manifests import INSTALLER
 from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.kubernetes.needs import Needs
+from cmbcluster.runtime.kubernetes.newest import Newest
 from cmbcluster.runtime.kubernetes.objects import Objects
 from cmbcluster.runtime.kubernetes.usage import usage_of
 from cmbcluster.runtime.kubernetes.watching import Rhythm, Watcher
@@ -46,7 +46,6 @@ from cmbcluster.runtime.port import Ending, LogLine, Observation, Ref, Sight, Sp
 from cmbcluster.settings import Settings
 
 FIRST_LIST_SECONDS = 5.0
-KEPT_ENDINGS = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -82,8 +81,9 @@ class KubernetesRuntime:
         self._happenings = Happenings()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: set[Listener] = set()
-        self._taken: OrderedDict[Ref, Ending] = OrderedDict()
-        self._tails: OrderedDict[str, str] = OrderedDict()
+        self._taken: Newest[Ref, Ending] = Newest()
+        self._tails: Newest[str, str] = Newest()
+        self._told: Newest[Ref, str] = Newest()
 
     @property
     def runs_images(self) -> bool:
@@ -254,11 +254,11 @@ class KubernetesRuntime:
         sight = seeing.sight_of(pod)
         pull = self._happenings.pull(pod)
         if sight is Sight.EXITED:
-            ending = endings.of_pod(pod, await self._tail(pod))
+            ending = self._say(ref, endings.of_pod(pod, await self._tail(pod)))
             return seeing.observation_of(pod, ref, pull=pull, ending=ending)
         if sight is Sight.STOPPING and ref not in self._taken and (taken := endings.of_taking(pod)) is not None:
             await self._objects.remember_first(ref, taken)
-            self._note(ref, taken)
+            self._taken[ref] = self._say(ref, taken)
         verdict = endings.verdict(pod, sight, self._happenings.warnings(pod), self._settings.build_seconds)
         if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):
             about = {"environment": ref.slug, "rule": verdict.rule, "said": verdict.said}
@@ -288,7 +288,7 @@ class KubernetesRuntime:
         ending = ending or self._launcher.refusal(ref) or self._taken.get(ref)
         if ending is None:
             return _absent(ref)
-        return Observation(ref, Sight.EXITED, datetime.now(UTC), ending=ending)
+        return Observation(ref, Sight.EXITED, datetime.now(UTC), ending=self._say(ref, ending))
 
     async def _end(self, pod: Json, ref: Ref, ending: Ending) -> None:
         """Write an ending down before it comes about, so that nobody can find the one without the other."""
@@ -302,8 +302,6 @@ class KubernetesRuntime:
             began = status.began(pod) is not None
             path = f"{self._objects.pods_path()}/{pod['metadata']['name']}"
             self._tails[uid] = await logs.tail(self._opened, path, *(() if began else (INSTALLER,)))
-            while len(self._tails) > KEPT_ENDINGS:
-                self._tails.popitem(last=False)
         return self._tails[uid]
 
     # ---- hints ----
@@ -320,19 +318,21 @@ class KubernetesRuntime:
         self._launcher.learn(pod)
         if status.is_over(pod) and not status.is_going(pod):
             # Should the pod be cleaned away before anybody looks, this is how it ended.
-            self._note(ref, endings.of_pod(pod, ""))
+            self._taken[ref] = endings.of_pod(pod, "")
         if is_gone:
             if ref not in self._taken and status.was_ready(pod):
                 # One that never was ready is absent instead, so that its launch is begun again.
-                self._note(ref, endings.of_deletion(pod))
+                self._taken[ref] = endings.of_deletion(pod)
             self._begin(self._tell_truth(ref), "look after a pod went away")
         elif self._listeners:
             self._tell(self._glimpse(pod, ref))
 
-    def _note(self, ref: Ref, ending: Ending) -> None:
-        self._taken[ref] = ending
-        while len(self._taken) > KEPT_ENDINGS:
-            self._taken.popitem(last=False)
+    def _say(self, ref: Ref, ending: Ending) -> Ending:
+        """Tell the log once by which rule a run ended; what is remembered of one has been told."""
+        if ending.rule and ref not in self._told:
+            self._told[ref] = ending.rule
+            _log.info("a run ended", extra={"environment": ref.slug, "rule": ending.rule})
+        return ending
 
     def _event_heard(self, event: Json, is_gone: bool) -> None:
         name = None if is_gone else self._happenings.hear(event)

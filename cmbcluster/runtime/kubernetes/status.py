@@ -74,6 +74,12 @@ def program_spec(pod: Pod) -> Json:
     return next(dict(each) for each in pod["spec"]["containers"] if each["name"] == PROGRAM)
 
 
+def image(pod: Pod, name: str) -> str:
+    """The image that was asked for one of the containers, empty when there is no such container."""
+    containers = (*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"])
+    return next((str(each.get("image", "")) for each in containers if each["name"] == name), "")
+
+
 def port(pod: Pod) -> int:
     """The port the application listens on."""
     return int(program_spec(pod)["ports"][0]["containerPort"])

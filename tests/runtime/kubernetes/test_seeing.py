@@ -10,9 +10,9 @@ import pytest
 
 from cmbcluster.domain.lifecycle import Stage, StopReason
 from cmbcluster.runtime.kubernetes import endings, hopeless, manifests, memory, packages, seeing
+from cmbcluster.runtime.kubernetes.ending_rules import DISRUPTIONS
 from cmbcluster.runtime.kubernetes.happenings import Happenings
 from cmbcluster.runtime.kubernetes.quantities import amount
-from cmbcluster.runtime.kubernetes.room import shortage
 from cmbcluster.runtime.kubernetes.usage import usage_of
 from cmbcluster.runtime.port import Ending, Packages, Sight
 from tests.runtime.kubernetes.specs import GROUND, OWN_GROUND, packages_spec
@@ -181,12 +181,14 @@ def test_endings_in_words(pod: dict[str, Any], reason: StopReason, says: str) ->
     assert ending.ended_at is not None
 
 
-@pytest.mark.parametrize("why", endings.DISRUPTIONS)
+@pytest.mark.parametrize("why", DISRUPTIONS)
 def test_what_the_cluster_took_away_says_why(why: str) -> None:
     pod = running(ready=True)
     pod["status"]["conditions"].append(DISRUPTED | {"reason": why})
-    assert endings.of_deletion(pod).reason is endings.DISRUPTIONS[why][0]
-    assert endings.of_deletion(running(ready=True)).reason is StopReason.TAKEN_AWAY
+    assert endings.of_deletion(pod).rule == DISRUPTIONS[why]
+    assert endings.of_deletion(pod).reason is not StopReason.TAKEN_AWAY
+    deleted = endings.of_deletion(running(ready=True))
+    assert (deleted.rule, deleted.reason) == ("taken-away", StopReason.TAKEN_AWAY)
 
 
 @pytest.mark.parametrize(
@@ -334,22 +336,6 @@ def test_usage_is_the_sum_of_what_was_measured_or_nothing() -> None:
     nothing: dict[str, Any] | None
     for nothing in (None, {"containers": []}):
         assert (usage_of(nothing).cpu_millis, usage_of(nothing).memory_bytes) == (None, None)
-
-
-def node(memory: str, name: str = "n1", **spec: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name}, "spec": spec, "status": {"allocatable": {"memory": memory, "cpu": "8"}}}
-
-
-def test_a_shortage_in_figures() -> None:
-    said = "0/2 nodes are available: 2 Insufficient memory. preemption: 0/2 nodes are available"
-    other = running(ready=True)
-    other["spec"]["nodeName"] = "n1"
-    found = shortage(POD, said, [node("6Gi"), node("64Gi", "n2", unschedulable=True)], [other])
-    assert found is not None
-    assert found[0] == "It asks for 4 GiB of memory. The roomiest machine has at most 2 GiB free, so 2 GiB are missing."
-    assert found[1].startswith("Choose a size with at most 2 GiB of memory")
-    assert shortage(POD, said, [], []) is None
-    assert shortage(POD, "node(s) had untolerated taint", [node("6Gi")], []) is None
 
 
 def test_a_namespace_made_a_moment_ago_gets_its_service_account_before_a_launch_is_given_up() -> None:
