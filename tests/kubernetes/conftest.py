@@ -36,7 +36,7 @@ def own_namespace() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def rules_are_heard(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Whoever names rules of hopeless launches, or of endings, has to bring each of them up, and no other."""
-    caplog.set_level("INFO", "cmbcluster.runtime.kubernetes")
+    caplog.set_level("INFO", "cmbcluster.runtime.kubernetes.runtime")
     yield
     heard = {getattr(record, "rule", None) for record in caplog.get_records("call")} - {None}
     for mark in ("hopeless", "ended"):

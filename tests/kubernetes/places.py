@@ -42,19 +42,6 @@ async def closed(admin: Admin) -> AsyncIterator[None]:
             await admin.cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": None}})
 
 
-@asynccontextmanager
-async def closed_to_all(admin: Admin, node: str) -> AsyncIterator[None]:
-    """Within, nothing that does not say so may be on the node, nor stay there."""
-    path = f"/api/v1/nodes/{node}"
-    before = ((await admin.cluster.get(path)) or {})["spec"].get("taints") or []
-    closes = {"key": "cmb-test-closed", "effect": "NoExecute"}
-    await admin.cluster.patch(path, {"spec": {"taints": [*before, closes]}})
-    try:
-        yield
-    finally:
-        await admin.cluster.patch(path, {"spec": {"taints": before}})
-
-
 async def evict(admin: Admin, name: str) -> None:
     """What ``kubectl drain`` does to each pod."""
     about = {"name": name, "namespace": admin.namespace}

@@ -23,7 +23,7 @@ from cmbcluster.runtime.port import Placement, Sight, Spec
 from tests.faults.replicas import activity_of, people
 from tests.kubernetes.cluster import SERVER, Admin, end_all, needs, opened, settings_for, spec_of, until_true
 from tests.kubernetes.disturbing import disturbing
-from tests.kubernetes.places import SEAT, closed_to_all, cordoned, evict, important, one_seat, two_machines
+from tests.kubernetes.places import SEAT, cordoned, evict, important, one_seat, two_machines
 from tests.kubernetes.whole import Whole, whole
 from tests.runtime.place import python, until
 
@@ -121,34 +121,20 @@ async def lost(case: Case) -> None:
     assert (await case.pod())["spec"]["nodeName"] != node
 
 
-async def closed(case: Case) -> None:
-    node = await case.launch("closed")
-    async with closed_to_all(case.admin, node):
-        await case.told("The machine it ran on stopped answering or was closed to it.")
-    await case.runs_again()
-
-
-async def lost_and_closed(first: Case, second: Case) -> None:
-    """One after the other, since the second has the one machine that is left."""
-    await lost(first)
-    await closed(second)
-
-
 @pytest.mark.ended("preempted")
 @pytest.mark.ended("drained")
-@pytest.mark.ended("node-closed")
 @pytest.mark.ended("node-left")
 @needs("CMB_TEST_KUBE")
 @needs("CMB_TEST_KUBELET_PID")
-async def test_what_is_drained_preempted_or_on_a_lost_or_closed_node_begins_again_and_says_why(
+async def test_what_is_drained_preempted_or_on_a_lost_node_begins_again_and_says_why(
     namespace: str, admin: Admin, tmp_path: Path
 ) -> None:
     name = f"cmb-test-{secrets.token_hex(4)}"
     async with disturbing(), whole(namespace, tmp_path) as platform, two_machines(admin, name) as pretended:
-        cases = [Case(platform, admin, each) for each in await people(platform.parts.database, 4, Tier.PREMIUM)]
+        cases = [Case(platform, admin, each) for each in await people(platform.parts.database, 3, Tier.PREMIUM)]
 
         def placed(spec: Spec) -> Spec:
-            if spec.ref.slug.startswith(("lost-", "closed-")):
+            if spec.ref.slug.startswith("lost-"):
                 return replace(spec, content=NOBODYS_IMAGE, placement=pretended)
             if spec.ref.slug.startswith("preempted-"):
                 return replace(spec, placement=Placement(gpus=1, gpu_resource=SEAT))
@@ -163,7 +149,7 @@ async def test_what_is_drained_preempted_or_on_a_lost_or_closed_node_begins_agai
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(lost_and_closed(cases[0], cases[3]))
+                tasks.create_task(lost(cases[0]))
                 tasks.create_task(on_the_real_node())
         finally:
             refs = [await platform.ref(case.view) for case in cases if hasattr(case, "view")]
