@@ -212,6 +212,7 @@ class EnvironmentView:
     stages: tuple[StageView, ...]
     workspace_bytes: int | None
     workspace_measured_at: datetime | None
+    has_previous_run: bool = False
 
 
 @dataclass(frozen=True)

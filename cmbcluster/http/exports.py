@@ -48,12 +48,16 @@ def _truth(request: Request, name: str) -> bool:
 
 
 async def environment_log(request: Request) -> Response:
-    """Lines of output as NDJSON: ``at``, ``text`` and the ``offset`` where the next read continues."""
+    """Lines of output as NDJSON: ``at``, ``text`` and the ``offset`` where the next read continues.
+
+    With ``previous``, those of the run before the present one.
+    """
     actor = await actor_of(request)
     environment_id: UUID = request.path_params["environment_id"]
     # Asked first, so that a stranger gets an answer and not the beginning of an empty stream.
     await parts().environments.get(actor, environment_id)
-    lines = _ndjson(actor, environment_id, _offset(request), _truth(request, "follow"))
+    previous = _truth(request, "previous")
+    lines = _ndjson(actor, environment_id, _offset(request), _truth(request, "follow"), previous)
     check_followed(actor)
     if _truth(request, "follow"):
         lines = while_signed_in(lines, actor, session_token_of(request))
@@ -62,8 +66,8 @@ async def environment_log(request: Request) -> Response:
     )
 
 
-async def _ndjson(actor: Actor, environment_id: UUID, offset: int, follow: bool) -> AsyncIterator[str]:
-    source = parts().insights.logs(actor, environment_id, offset=offset, follow=follow)
+async def _ndjson(actor: Actor, environment_id: UUID, offset: int, follow: bool, previous: bool) -> AsyncIterator[str]:
+    source = parts().insights.logs(actor, environment_id, offset=offset, follow=follow, previous=previous)
     async with contextlib.aclosing(source) as lines:  # type: ignore[type-var]
         async for line in lines:
             at = line.at.isoformat() if line.at else None
@@ -75,15 +79,17 @@ async def environment_log_download(request: Request) -> Response:
     actor = await actor_of(request)
     environment_id: UUID = request.path_params["environment_id"]
     environment = await parts().environments.get(actor, environment_id)
-    name = f"{environment.name} {datetime.now(UTC):%Y-%m-%d}.log"
+    previous = _truth(request, "previous")
+    which = f"{environment.name} before" if previous else environment.name
+    name = f"{which} {datetime.now(UTC):%Y-%m-%d}.log"
     headers = {**_DOWNLOAD, "Content-Disposition": attachment(name)}
     check_followed(actor)
-    lines = counted(_text(actor, environment_id), actor)
+    lines = counted(_text(actor, environment_id, previous), actor)
     return StreamingResponse(lines, media_type="text/plain; charset=utf-8", headers=headers)
 
 
-async def _text(actor: Actor, environment_id: UUID) -> AsyncIterator[str]:
-    source = parts().insights.logs(actor, environment_id, offset=0, follow=False)
+async def _text(actor: Actor, environment_id: UUID, previous: bool) -> AsyncIterator[str]:
+    source = parts().insights.logs(actor, environment_id, offset=0, follow=False, previous=previous)
     async with contextlib.aclosing(source) as lines:  # type: ignore[type-var]
         async for line in lines:
             yield line.text + "\n"

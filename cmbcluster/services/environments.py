@@ -208,6 +208,8 @@ class EnvironmentService:
             check_size(limits, row.cpu_millis, row.memory_bytes)
             check_uptime(limits, row.uptime_seconds)
             check_room(limits, *await asked.work.environments.counts(row.owner_id), adds_kept=False)
+            # A better tier's workspace is larger. One that has become too large for its tier keeps its size.
+            row.workspace_bytes = max(row.workspace_bytes, limits.workspace_bytes)
             row.run += 1
             row.extra_seconds = row.extensions_used = row.restarts = 0
             row.phase, row.phase_since, row.asked_at = Phase.QUEUED, asked.now, asked.now

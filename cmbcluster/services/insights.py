@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import UUID
 
 from cmbcluster.db.database import Database
@@ -23,10 +24,20 @@ class InsightService:
         self._database = database
         self._insight = insight
 
-    async def logs(self, actor: Actor, environment_id: UUID, *, offset: int, follow: bool) -> AsyncIterator[LogLine]:
-        """Lines of the present run's output; raises NotFound for missing and foreign environments."""
+    async def logs(
+        self, actor: Actor, environment_id: UUID, *, offset: int, follow: bool, previous: bool = False
+    ) -> AsyncIterator[LogLine]:
+        """Lines of the present run's output; raises NotFound for missing and foreign environments.
+
+        ``previous``: of the run before, which is over, as far as it is kept; nothing when there was none.
+        """
         row = await self._own(actor, environment_id)
-        async for line in self._insight.logs(ref_of(row), offset=offset, follow=follow):
+        ref = ref_of(row)
+        if previous:
+            ref, follow = replace(ref, generation=row.run - 1), False
+        if ref.generation < 1:
+            return
+        async for line in self._insight.logs(ref, offset=offset, follow=follow):
             yield line
 
     async def usage(self, actor: Actor, environment_id: UUID) -> UsageView | None:

@@ -148,6 +148,7 @@ def _portrait(
         stages=(*(_stage(stage, times) for stage in stages), *_waiting(row, stages, times)),
         workspace_bytes=row.measured_bytes,
         workspace_measured_at=row.measured_at,
+        has_previous_run=row.run > 1,
     )
 
 

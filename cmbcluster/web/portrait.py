@@ -64,6 +64,7 @@ class About:
     last_warn_at: float = 0.0
     extends_to: float = 0.0
     can_update: bool = False
+    has_previous: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def about(view: EnvironmentView, limits: LimitsView, now: datetime) -> About:
         last_warn_at=_still_to_come(end - 300, now),
         extends_to=epoch(view.extends_to),
         can_update=at_rest,
+        has_previous=view.has_previous_run,
     )
 
 

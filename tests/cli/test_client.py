@@ -225,6 +225,15 @@ def test_followed_output_goes_on_where_it_was(platform_url: str, monkeypatch: py
     assert "offset=4" in StandIn.asked[1][0]
 
 
+@pytest.mark.parametrize("previous", [True, False])
+def test_output_of_the_run_before_is_asked_for_and_not_followed(platform_url: str, previous: bool) -> None:
+    StandIn.answers = [(200, {}, json.dumps({"at": None, "text": "one", "offset": 4}).encode() + b"\n")]
+    keep_account(Account(platform_url, TOKEN))
+    acts.logs("planck", follow=False, previous=previous, times=False, as_json=False)
+    assert ("previous=true" in StandIn.asked[0][0]) is previous
+    assert "follow=false" in StandIn.asked[0][0]
+
+
 def test_names_are_never_paths(platform_url: str) -> None:
     StandIn.answers = [(200, {}, ROW)]
     keep_account(Account(platform_url, TOKEN))

@@ -236,6 +236,29 @@ class RuntimeContract:
         await stop_and_remove(runtime, spec)
         assert await collect(runtime.logs(spec.ref, offset=0, follow=True)) == []
 
+    async def test_what_the_run_before_said_can_be_read_while_the_next_one_runs(self, runtime: OpenRuntime) -> None:
+        async def texts(spec: Spec) -> list[str]:
+            return [line.text for line in await collect(runtime.logs(spec.ref, offset=0, follow=False))]
+
+        first = self.spec(runtime, "says-it-again", "exits")
+        await runtime.start(first)
+        await until(runtime, first.ref, Sight.EXITED)
+        said = await texts(first)
+        assert said
+        second = self.spec(runtime, "says-it-again", "serves", 2)
+        await runtime.start(second)
+        await until(runtime, second.ref, Sight.RUNNING)
+        assert await texts(first) == said
+        said = await texts(second)
+        await runtime.stop(second.ref)
+        await until(runtime, second.ref, Sight.EXITED)
+        third = self.spec(runtime, "says-it-again", "serves", 3)
+        await runtime.start(third)
+        assert (await texts(second))[: len(said)] == said
+        await runtime.stop(third.ref)
+        await until(runtime, third.ref, Sight.EXITED)
+        await stop_and_remove(runtime, third)
+
     async def test_closing_leaves_environments_running_and_opening_finds_them(self, runtime: OpenRuntime) -> None:
         spec = self.spec(runtime, "survivor", "serves")
         await runtime.start(spec)

@@ -187,10 +187,31 @@ async def test_logs_stream_and_download(site: Site) -> None:
     assert saved.text == "".join(f"{line.text}\n" for line in lines)
     assert saved.headers["content-disposition"].startswith('attachment; filename="planck ')
     assert saved.headers["content-security-policy"].startswith("sandbox")
+    nothing = await site.client.get(f"/api/environments/{environment.id}/log?previous=1")
+    assert (nothing.status_code, nothing.text) == (200, ""), "there was no run before"
     for offset in ("one", "9" * 20, "-" + "9" * 19, "9" * 5000):
         bad = await site.client.get(f"/api/environments/{environment.id}/log?offset={offset}")
         assert bad.status_code == 422, offset
         assert bad.json()["field"] == "offset"
+
+
+async def test_what_the_run_before_said_is_read_apart(site: Site) -> None:
+    platform, elena = site.platform, await site.platform.sign_in("elena")
+    environment = await platform.running(elena)
+    await site.sign_in("elena")
+    here = f"/api/environments/{environment.id}/log"
+    said = (await site.client.get(here)).text
+    assert said
+    await platform.parts.environments.stop(elena, environment.id)
+    await platform.settle()
+    again = await platform.parts.environments.start(elena, environment.id)
+    assert again.has_previous_run
+    # It is over, so there is nothing to wait for.
+    assert (await site.client.get(f"{here}?previous=1&follow=1")).text.startswith(said)
+    assert (await site.client.get(here)).text == ""
+    saved = await site.client.get(f"{here}/download?previous=1")
+    assert saved.text.startswith(json.loads(said.splitlines()[0])["text"])
+    assert saved.headers["content-disposition"].startswith('attachment; filename="planck before ')
 
 
 @pytest.mark.parametrize("path", ["log", "log?follow=1", "log/download"])

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from cmbcluster.runtime.kubernetes import ending_rules, hopeless
+from cmbcluster.runtime.kubernetes import ending_rules, hopeless_rules
 from tests.kubernetes.cluster import Admin, admin_of, make_namespace, remove_namespace
 from tests.kubernetes.mirror import mirrored
 
 NAMES = {
-    "hopeless": {rule.name for rule in hopeless.RULES},
+    "hopeless": {rule.name for rule in hopeless_rules.RULES},
     "ended": {rule.name for rule in (*ending_rules.RULES, ending_rules.DELETED)},
 }
 

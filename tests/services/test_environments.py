@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
-from cmbcluster.domain.actors import ANONYMOUS
+from cmbcluster.domain.actors import ANONYMOUS, Actor, Tier
 from cmbcluster.domain.lifecycle import Phase
 from cmbcluster.domain.orders import CustomOrder, LaunchOrder
 from cmbcluster.domain.sources import PythonSource
+from cmbcluster.domain.tiers import LIMITS
 from cmbcluster.errors import Conflict, InvalidInput, NotFound, NotSignedIn, QuotaExceeded, UserError
 from tests.platform import Platform
 
@@ -225,6 +227,29 @@ async def test_update_takes_the_newest_packages_at_the_next_start(platform: Plat
     after = await platform.parts.environments.get(elena, view.id)
     assert after.phase is Phase.RUNNING
     assert after.lock_digest != view.lock_digest
+
+
+async def test_a_start_gives_the_workspace_that_its_tier_has_now(platform: Platform) -> None:
+    ada = await platform.sign_in("ada")
+    view = await platform.running(ada)
+
+    async def started_as(actor: Actor) -> int:
+        await platform.parts.environments.stop(actor, view.id)
+        await platform.settle()
+        await platform.parts.environments.start(actor, view.id)
+        await platform.settle()
+        async with platform.parts.database.reading() as work:
+            row = await work.environments.by_id(view.id)
+        assert row is not None
+        assert row.phase == Phase.RUNNING
+        return row.workspace_bytes
+
+    free, premium = (LIMITS[tier].workspace_bytes for tier in (Tier.FREE, Tier.PREMIUM))
+    assert free < premium
+    assert await started_as(ada) == free
+    assert await started_as(replace(ada, tier=Tier.PREMIUM)) == premium
+    # What is in it stays in it.
+    assert await started_as(ada) == premium
 
 
 async def test_removing_the_workspace_needs_the_name(platform: Platform) -> None:

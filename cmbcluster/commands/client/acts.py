@@ -171,11 +171,11 @@ def remove(name: str, *, workspace: bool, yes: bool) -> None:
     show.console().print(escape(f"{found['name']} is being deleted."))
 
 
-def logs(name: str, *, follow: bool, times: bool, as_json: bool) -> None:
-    """Print the output of the present run."""
+def logs(name: str, *, follow: bool, previous: bool, times: bool, as_json: bool) -> None:
+    """Print the output of the present run, or of the one before."""
     out = sys.stdout
     with Connection(present_account()) as platform:
-        for line in platform.lines(name, follow=follow, offset=0):
+        for line in platform.lines(name, follow=follow, offset=0, previous=previous):
             if as_json:
                 out.write(json.dumps(line, ensure_ascii=False) + "\n")
             else:

@@ -79,12 +79,12 @@ class Connection:
             if answer["reached"] or (until == "running" and found["phase"] in ("stopped", "failed")):
                 return found
 
-    def lines(self, name: str, *, follow: bool, offset: int) -> Iterator[dict[str, Any]]:
-        """Lines of output; after a lost connection it goes on where it was."""
+    def lines(self, name: str, *, follow: bool, offset: int, previous: bool = False) -> Iterator[dict[str, Any]]:
+        """Lines of output; after a lost connection it goes on where it was. ``previous``: of the run before."""
         tries = TRIES
         while True:
             try:
-                for line in self._lines(name, follow, offset):
+                for line in self._lines(name, follow, offset, previous):
                     offset, tries = line["offset"], TRIES
                     yield line
                 return
@@ -94,8 +94,11 @@ class Connection:
                     raise
                 time.sleep(1)
 
-    def _lines(self, name: str, follow: bool, offset: int) -> Iterator[dict[str, Any]]:
+    def _lines(self, name: str, follow: bool, offset: int, previous: bool) -> Iterator[dict[str, Any]]:
         parameters: dict[str, str | int] = {"follow": str(follow).lower(), "offset": offset}
+        if previous:
+            # Only then: a platform of before does not know the word.
+            parameters["previous"] = "true"
         timeout = httpx.Timeout(ANSWER_SECONDS, read=None if follow else ANSWER_SECONDS)
         path = f"{environment_path(name)}/logs"
         with self._reached(), self._client.stream("GET", path, params=parameters, timeout=timeout) as answer:

@@ -96,12 +96,13 @@ def logs(
     name: Name,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
     times: Annotated[bool, typer.Option("--times", help="Begin each line with its time.")] = False,
+    previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the run before the present one.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the output of an environment."""
     from cmbcluster.commands.client import acts
 
-    acts.logs(name, follow=follow, times=times, as_json=as_json)
+    acts.logs(name, follow=follow and not previous, previous=previous, times=times, as_json=as_json)
 
 
 def open_environment(

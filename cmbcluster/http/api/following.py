@@ -93,12 +93,15 @@ async def logs(
         int,
         Query(ge=-OFFSET_LIMIT, le=OFFSET_LIMIT, description="Where to begin, in bytes; negative: before the end."),
     ] = 0,
+    previous: Annotated[
+        bool, Query(description="Of the run before the present one, as far as it is kept; nothing of it is followed.")
+    ] = False,
 ) -> Response:
-    """The output of its present run, one JSON object a line."""
+    """The output of its present run, or of the one before, one JSON object a line."""
     environment_id = await parts().environments.resolve(caller, environment)
     # Asked first, so that a stranger gets an answer and not the beginning of an empty stream.
     await parts().environments.get(caller, environment_id)
-    lines = _ndjson(caller, environment_id, offset, follow)
+    lines = _ndjson(caller, environment_id, offset, follow, previous)
     check_followed(caller)
     if follow:
         lines = while_welcome(lines, request, caller)
@@ -107,8 +110,10 @@ async def logs(
     )
 
 
-async def _ndjson(actor: Actor, environment_id: UUID, offset: int, follow: bool) -> AsyncIterator[bytes]:
-    source = parts().insights.logs(actor, environment_id, offset=offset, follow=follow)
+async def _ndjson(
+    actor: Actor, environment_id: UUID, offset: int, follow: bool, previous: bool
+) -> AsyncIterator[bytes]:
+    source = parts().insights.logs(actor, environment_id, offset=offset, follow=follow, previous=previous)
     async with contextlib.aclosing(source) as lines:  # type: ignore[type-var]
         async for line in lines:
             yield to_json(shapes.Line(line.at, line.text, line.offset)) + b"\n"

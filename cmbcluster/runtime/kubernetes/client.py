@@ -31,6 +31,8 @@ GOODBYE_SECONDS = 0.1
 MESSAGE_LENGTH = 1000
 # Of a server whose store was set back: what we know of is still to come there.
 TOO_LARGE = "Too large resource version"
+# Not the server's own trouble, and told as a refusal: trying again is of use for a while only.
+SILENT_WEBHOOK = "failed calling webhook"
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -252,7 +254,7 @@ async def _check(response: aiohttp.ClientResponse) -> None:
         reason, message = "", text
     if response.status == 410 or (response.status == 504 and TOO_LARGE in message):
         raise ResourceGone(message[:MESSAGE_LENGTH])
-    if response.status in _BUSY:
+    if response.status in _BUSY and SILENT_WEBHOOK not in message:
         raise ApiBusy(f"{response.status} {message[:200]}", _retry_after(response.headers.get("Retry-After", "")))
     raise ApiRefused(response.status, reason, message)
 

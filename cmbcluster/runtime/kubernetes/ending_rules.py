@@ -14,7 +14,7 @@ from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.packages import sentences
 from cmbcluster.packages.port import PackagesFailed
 from cmbcluster.runtime.kubernetes import install, status
-from cmbcluster.runtime.kubernetes.hopeless import ASK_OPERATOR
+from cmbcluster.runtime.kubernetes.hopeless_rules import ASK_OPERATOR
 from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.kubernetes.packages import MOUNT
 from cmbcluster.runtime.kubernetes.status import Pod

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.errors import Conflict, RuntimeUnavailable
-from cmbcluster.runtime.kubernetes import ending_rules, hopeless, manifests, memory, names, status
+from cmbcluster.runtime.kubernetes import ending_rules, endings, hopeless, manifests, memory, names, status
 from cmbcluster.runtime.kubernetes.bundles import Bundles
 from cmbcluster.runtime.kubernetes.client import ApiRefused
 from cmbcluster.runtime.kubernetes.emptying import EVERYTHING
@@ -29,10 +30,22 @@ _log = logging.getLogger(__name__)
 
 
 class Launcher:
-    """Starts runs. What the API server refused is remembered here until the run is forgotten."""
+    """Starts runs. What the API server refused is remembered here until the run is forgotten.
 
-    def __init__(self, objects: Objects, ground: Ground, bundles: Bundles, needs: Needs, patience: float = 1.0) -> None:
+    ``tail`` reads the last lines of a pod that is over.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        ground: Ground,
+        bundles: Bundles,
+        needs: Needs,
+        tail: Callable[[Json], Awaitable[str]],
+        patience: float = 1.0,
+    ) -> None:
         self._objects = objects
+        self._tail = tail
         self._ground = ground
         self._bundles = bundles
         self._needs = needs
@@ -152,6 +165,9 @@ class Launcher:
         """Make room where an older run has ended by itself."""
         if not status.is_over(older) or status.is_going(older):
             raise Conflict("An earlier run of this environment has not ended.", "Stop it first.")
+        if (ref := names.ref_of(older)) is not None:
+            # Its output goes with the pod, and people ask what the run before said.
+            await self._objects.remember_first(ref, endings.of_pod(older, await self._tail(older)))
         await self._objects.end_pod(older, grace_seconds=0)
 
     def _take(self, ref: Ref, refused: ApiRefused) -> None:

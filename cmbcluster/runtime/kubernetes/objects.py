@@ -9,7 +9,7 @@ import logging
 
 from cmbcluster.errors import Conflict, RuntimeUnavailable
 from cmbcluster.runtime.kubernetes import manifests, memory, names, status
-from cmbcluster.runtime.kubernetes.client import ApiRefused, Cluster
+from cmbcluster.runtime.kubernetes.client import SILENT_WEBHOOK, ApiRefused, Cluster
 from cmbcluster.runtime.kubernetes.manifests import Ground
 from cmbcluster.runtime.kubernetes.names import Json
 from cmbcluster.runtime.kubernetes.quantities import amount
@@ -216,9 +216,9 @@ def uses_secret(pod: Json) -> bool:
 
 
 def is_unwanted(refused: ApiRefused) -> bool:
-    """Whether a refusal is about the object, and not about us: our account, the namespace, the path."""
-    ours = refused.status == 403 and "cannot " in refused.message and "in the namespace" in refused.message
-    return refused.status in UNWANTED and not ours
+    """Whether a refusal is one of launching: of the object, or of what we may and where, if that does not change."""
+    said = refused.message
+    return refused.status in UNWANTED or SILENT_WEBHOOK in said or (refused.status == 404 and "namespaces " in said)
 
 
 def _contradiction(what: str) -> RuntimeUnavailable:

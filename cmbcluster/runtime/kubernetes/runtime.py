@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -100,7 +101,7 @@ class KubernetesRuntime:
         shared = shared_claim_of(self._settings, self._place)
         self._bundles = Bundles(objects, self._place, self._ground.workspace_image, shared, self._unused_seconds)
         needs = Needs(lambda: self._pods.known_now if self._pods is not None else None)
-        self._launcher_made = Launcher(objects, self._ground, self._bundles, needs, self._patience)
+        self._launcher_made = Launcher(objects, self._ground, self._bundles, needs, self._tail, self._patience)
         if not follow:
             return
         self._pods = Watcher(
@@ -252,12 +253,16 @@ class KubernetesRuntime:
     async def _seen(self, pod: Json, ref: Ref) -> Observation:
         """A pod of this run is there."""
         sight = seeing.sight_of(pod)
+        if sight in (Sight.BUILDING, Sight.STARTING, Sight.RUNNING):
+            # A list of the past told that it was gone, or over.
+            self._taken.pop(ref, None)
         pull = self._happenings.pull(pod)
         if sight is Sight.EXITED:
             ending = self._say(ref, endings.of_pod(pod, await self._tail(pod)))
             return seeing.observation_of(pod, ref, pull=pull, ending=ending)
         if sight is Sight.STOPPING and ref not in self._taken and (taken := endings.of_taking(pod)) is not None:
-            await self._objects.remember_first(ref, taken)
+            said = await logs.tail(self._opened, self._objects.pod_path(ref.slug), wait_seconds=logs.LAST_WORDS_SECONDS)
+            await self._objects.remember_first(ref, replace(taken, log_tail=said))
             self._taken[ref] = self._say(ref, taken)
         verdict = endings.verdict(pod, sight, self._happenings.warnings(pod), self._settings.build_seconds)
         if verdict is not None and verdict.is_final(datetime.now(UTC), self._patience):

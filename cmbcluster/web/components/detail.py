@@ -158,6 +158,22 @@ def log_card(state: Any, tall: bool = False) -> rx.Component:
     )
 
 
+def previous_log_card(state: Any) -> rx.Component:
+    """What is kept of the output of the run before this one."""
+    url = f"{state.log_url}?previous=1"
+    return rx.cond(
+        state.about.has_previous,
+        LogView.create(
+            url=url,
+            download=f"{state.log_url}/download?previous=1",
+            follow=False,
+            again=state.log_key,
+            title="Run before",
+            empty="Nothing of it is kept.",
+        ),
+    )
+
+
 def tail_card(state: Any) -> rx.Component:
     """The last lines before the end."""
 

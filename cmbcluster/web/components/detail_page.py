@@ -16,6 +16,7 @@ from cmbcluster.web.components.detail import (
     inside_card,
     launch_card,
     log_card,
+    previous_log_card,
     protection_card,
     tail_card,
     time_card,
@@ -270,7 +271,7 @@ def _content() -> rx.Component:
         _tabs(),
         rx.match(
             S.tab,
-            ("logs", log_card(S, tall=True)),
+            ("logs", rx.el.div(log_card(S, tall=True), previous_log_card(S), class_name="col")),
             ("activity", _activity()),
             ("settings", rx.el.div(guests_card(), _settings(), class_name="col")),
             rx.el.div(_main(), _aside(), class_name="cols"),

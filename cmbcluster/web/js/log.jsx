@@ -25,7 +25,7 @@ function useLines(url, follow, again) {
     };
     const read = async () => {
       try {
-        const answer = await fetch(`${url}?offset=${next ?? -65536}&follow=${follow ? 1 : 0}`, { signal: stop.signal, headers: { Accept: "application/x-ndjson" } });
+        const answer = await fetch(`${url}${url.includes("?") ? "&" : "?"}offset=${next ?? -65536}&follow=${follow ? 1 : 0}`, { signal: stop.signal, headers: { Accept: "application/x-ndjson" } });
         if (!answer.ok) { say("unavailable"); return; }
         say("live"); delay = 500;
         const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -64,7 +64,7 @@ function Marked({ text, word }) {
 const times = (text, word) => text.toLowerCase().split(word).length - 1;
 const SAYS = { loading: "reading", ended: "ended", lost: "connection lost, trying again", unavailable: "cannot be read at the moment" };
 
-export function LogView({ url = "", download = "", follow = true, again = "", tall = false, title = "Logs" }) {
+export function LogView({ url = "", download = "", follow = true, again = "", tall = false, title = "Logs", empty = "Nothing has been written yet." }) {
   const [lines, state] = useLines(url, follow, again), [query, ask] = useState(""), [mark, step] = useState(0), [wrap, setWrap] = useState(true), [held, hold] = useState(0), box = useRef(null), own = useRef(0);
   const paused = held > 0, word = query.trim().toLowerCase();
   const hits = useMemo(() => (word ? lines.reduce((sum, l) => sum + times(l.text, word), 0) : 0), [word, lines]);
@@ -108,7 +108,7 @@ export function LogView({ url = "", download = "", follow = true, again = "", ta
     <div className="log-box">
       <div className={`log ${tall ? "tall" : "short"} ${wrap ? "" : "plain"}`} role="log" aria-label="Log lines" aria-live={word || paused ? "off" : "polite"} tabIndex={0} ref={box} onScroll={onScroll}>
         {lines.map((l) => <p key={l.n} className={l.tone}><time>{l.at}</time><span><Marked text={l.text} word={word} /></span></p>)}
-        {!lines.length && <p className="d"><time /><span>{state === "loading" ? "Reading the log…" : state === "unavailable" ? "The log cannot be read at the moment." : before ? "The log begins when it starts." : "Nothing has been written yet."}</span></p>}
+        {!lines.length && <p className="d"><time /><span>{state === "loading" ? "Reading the log…" : state === "unavailable" ? "The log cannot be read at the moment." : before ? "The log begins when it starts." : empty}</span></p>}
       </div>
       {paused && total > held && <button className="btn sm log-more" type="button" onClick={() => { hold(0); bottom(); }}>{total - held} new {total - held === 1 ? "line" : "lines"}</button>}
     </div>

@@ -244,6 +244,7 @@ class LogView(rx.Component):
     again: rx.Var[str]
     tall: rx.Var[bool]
     title: rx.Var[str]
+    empty: rx.Var[str]
 
 
 class Usage(rx.Component):

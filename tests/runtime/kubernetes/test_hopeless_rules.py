@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 from cmbcluster.runtime.kubernetes import ending_rules
-from cmbcluster.runtime.kubernetes.hopeless import RULES
+from cmbcluster.runtime.kubernetes.hopeless_rules import RULES
 
 MODULES = sorted((Path(__file__).parents[2] / "kubernetes").glob("test_*.py"))
 

@@ -66,6 +66,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     return clock
 
 
+async def no_words(_pod: dict[str, Any]) -> str:
+    """A program that said nothing."""
+    return ""
+
+
 class Platform:
     """A launcher, and a watch that knows what a test tells it."""
 
@@ -77,7 +82,7 @@ class Platform:
         claim = None if ground.own_packages_bytes else packages.shared_claim(ground.place, 1, "ReadWriteOnce", "")
         made = Bundles(objects, ground.place, ground.workspace_image, claim)
         known = Needs(lambda: list(self.watched.values()) if self.follows else None)
-        self.launcher = Launcher(objects, ground, made, known)
+        self.launcher = Launcher(objects, ground, made, known, no_words)
 
     async def launch(self, slug: str, lock: str) -> dict[str, Any]:
         """The pod that is made."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cmbcluster.domain.lifecycle import StopReason
 from cmbcluster.runtime.kubernetes import hopeless, resources
-from cmbcluster.runtime.kubernetes.hopeless import ASK_OPERATOR, PASSED_ON_LENGTH, Verdict
+from cmbcluster.runtime.kubernetes.hopeless import Verdict
+from cmbcluster.runtime.kubernetes.hopeless_rules import ASK_OPERATOR, PASSED_ON_LENGTH
 
 SHARE = "The platform's share of the cluster is"
 
