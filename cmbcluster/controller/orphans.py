@@ -186,7 +186,11 @@ def _was_made_again(workspace: Workspace, row: StandingRow) -> bool:
 
 
 def _was_brought_back(workspace: Workspace, row: StandingRow) -> bool:
-    """Whether it was made so long after its deletion that somebody did so by hand, from a backup for example."""
-    if row.gone_at is None or not row.remove_workspace or workspace.made_at is None:
+    """Whether it is made of a backup, or so long after its deletion that somebody did so by hand."""
+    if row.gone_at is None or not row.remove_workspace:
+        return False
+    if workspace.is_copy:
+        return True
+    if workspace.made_at is None:
         return False
     return (workspace.made_at - row.gone_at).total_seconds() > LONGEST_FREEZE_SECONDS

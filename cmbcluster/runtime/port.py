@@ -158,11 +158,15 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A workspace that exists, whatever runs or ran in it. ``made_at`` is where the runtime knows it."""
+    """A workspace that exists, whatever runs or ran in it. ``made_at`` is where the runtime knows it.
+
+    ``is_copy``: somebody made it from a backup; no launch makes one like that.
+    """
 
     environment_id: UUID
     slug: str
     made_at: datetime | None = field(default=None, compare=False)
+    is_copy: bool = field(default=False, compare=False)
 
 
 class Runtime(Protocol):

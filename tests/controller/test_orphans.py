@@ -117,22 +117,23 @@ SOON_AFTER, LONG_AFTER = NOW + timedelta(minutes=5), NOW + timedelta(hours=2)
 
 
 @pytest.mark.parametrize(
-    ("gone_at", "asked", "made_at", "removed"),
+    ("gone_at", "asked", "made_at", "is_copy", "removed"),
     [
-        (NOW, True, None, True),
-        (NOW, True, SOON_AFTER, True),
+        (NOW, True, None, False, True),
+        (NOW, True, SOON_AFTER, False, True),
         # Somebody brought it back from a backup, for a person who regrets it.
-        (NOW, True, LONG_AFTER, False),
-        (NOW, False, SOON_AFTER, False),
-        (None, True, None, False),
+        (NOW, True, LONG_AFTER, False, False),
+        (NOW, True, SOON_AFTER, True, False),
+        (NOW, False, SOON_AFTER, False, False),
+        (None, True, None, False, False),
     ],
 )
 async def test_a_workspace_that_came_back_after_its_owner_had_it_removed_goes_again(
-    gone_at: datetime | None, asked: bool, made_at: datetime | None, removed: bool
+    gone_at: datetime | None, asked: bool, made_at: datetime | None, is_copy: bool, removed: bool
 ) -> None:
     phase = Phase.GONE if gone_at else Phase.DELETING
     row = StandingRow(uuid4(), "lab-k7q2mx", 2, phase.value, 1, 1, gone_at, NOW, 3600, 0, asked)
-    runtime = _WithLeftovers(Workspace(row.id, row.slug, made_at))
+    runtime = _WithLeftovers(Workspace(row.id, row.slug, made_at, is_copy))
     orphans = Orphans(cast(Recorder, _Clocked(row)), cast(Runtime, runtime), grace_seconds=0)
     await orphans.sweep()
     assert runtime.removed == [], "seen once, it may be about to go"

@@ -26,6 +26,7 @@ COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OURS = "cmbcluster"
 ENVIRONMENT_COMPONENT = "environment"
+RESTORED_BY = "velero.io/"  # of what labels are called on all that this program brings back
 PACKAGES_COMPONENT = "packages"
 
 Json = dict[str, Any]
@@ -128,8 +129,9 @@ def claims_of(pod: Mapping[str, Any]) -> tuple[str, ...]:
 
 def workspace_of(claim: Mapping[str, Any]) -> Workspace | None:
     """The workspace a claim is; None for a claim whose labels are not whole."""
-    found = labels_of(claim)
+    found, spec = labels_of(claim), claim.get("spec") or {}
+    is_copy = bool(spec.get("dataSource") or spec.get("dataSourceRef")) or any(RESTORED_BY in name for name in found)
     try:
-        return Workspace(UUID(found[ENVIRONMENT]), found[SLUG])
+        return Workspace(UUID(found[ENVIRONMENT]), found[SLUG], is_copy=is_copy)
     except (KeyError, ValueError):
         return None

@@ -50,3 +50,21 @@ async def test_bundles_that_cannot_be_deleted_keep_no_other_leftovers() -> None:
     pods = cast(Watcher, SimpleNamespace(heard_at=datetime.now(UTC), known={}))
     await leftovers.clear_bundles(cast(Bundles, Refusing()), pods)
     assert asked == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "is_copy"),
+    [
+        ({}, False),
+        ({"spec": {"dataSource": {"kind": "VolumeSnapshot", "name": "monday"}}}, True),
+        ({"spec": {"dataSourceRef": {"kind": "VolumeSnapshot", "name": "monday"}}}, True),
+        ({"labels": {"velero.io/restore-name": "monday"}}, True),
+    ],
+)
+def test_a_workspace_that_is_made_of_a_backup_is_known_by_its_claim(change: dict[str, Any], is_copy: bool) -> None:
+    claim = manifests.claim(GROUND, SPEC)
+    claim["spec"] |= change.get("spec", {})
+    claim["metadata"]["labels"] |= change.get("labels", {})
+    found = names.workspace_of(claim)
+    assert found is not None
+    assert found.is_copy is is_copy
