@@ -193,7 +193,7 @@ async def test_f2_what_was_acknowledged_is_there_once_whatever_was_killed(
     assert len(found.rows) >= len(clients)
     # A web that is killed takes with it what it was being asked, one request of each client at most.
     webs_killed = sum(each.killed for each in crew.replicas if each.role == "web")
-    assert sum(each.broken for each in clients) <= webs_killed * len(clients)
+    assert sum(each.broken + each.errors for each in clients) <= webs_killed * len(clients)
 
 
 def _print_what_happened(crew: Crew, clients: list[Client]) -> None:

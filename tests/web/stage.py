@@ -337,7 +337,7 @@ def elenas(now: datetime, ending: bool) -> list[EnvironmentView]:
     asked = StopReason.ASKED
     rested = now - timedelta(days=3, hours=2)
     made = [
-        environment("planck-lowl-anomalies", "denario", Phase.RUNNING, now),
+        environment("planck-lowl-anomalies", "denario", Phase.RUNNING, now, has_previous_run=True),
         building(now),
         failed(now),
         environment(
@@ -780,9 +780,18 @@ class Platform:
         account = self.account(actor)
         account.notices = [replace(n, unread=False) for n in account.notices]
 
-    async def logs(self, actor: Actor, environment_id: UUID, *, offset: int, follow: bool) -> AsyncIterator[LogLine]:
+    async def logs(
+        self, actor: Actor, environment_id: UUID, *, offset: int, follow: bool, previous: bool = False
+    ) -> AsyncIterator[LogLine]:
         view = await self.get(actor, environment_id)
-        if view.phase is Phase.FAILED and view.reason:
+        follow = follow and not previous
+        if previous:
+            lines = [
+                "planner    step 3 of 7: dipole and quadrupole removed",
+                "engineer   wrote results/s12_mask.png",
+                "planner    stopping, as asked",
+            ]
+        elif view.phase is Phase.FAILED and view.reason:
             lines = view.reason.log_tail.splitlines()
         else:
             lines = [

@@ -66,6 +66,8 @@ const SAYS = { loading: "reading", ended: "ended", lost: "connection lost, tryin
 
 export function LogView({ url = "", download = "", follow = true, again = "", tall = false, title = "Logs", empty = "Nothing has been written yet." }) {
   const [lines, state] = useLines(url, follow, again), [query, ask] = useState(""), [mark, step] = useState(0), [wrap, setWrap] = useState(true), [held, hold] = useState(0), box = useRef(null), own = useRef(0);
+  // Two of these can be on one page, and whoever hears them only has to tell them apart.
+  const which = title === "Logs" ? { seek: "Search logs", lines: "Log lines", all: "Download the whole log" } : { seek: `Search logs: ${title}`, lines: `Log lines: ${title}`, all: `Download the whole log: ${title}` };
   const paused = held > 0, word = query.trim().toLowerCase();
   const hits = useMemo(() => (word ? lines.reduce((sum, l) => sum + times(l.text, word), 0) : 0), [word, lines]);
   const here = Math.min(mark, Math.max(0, hits - 1));
@@ -99,14 +101,14 @@ export function LogView({ url = "", download = "", follow = true, again = "", ta
       {live && paused && <span className="tag">Paused</span>}
       {!live && SAYS[state] && <span className="sm three">{before ? "begins when it starts" : SAYS[state]}</span>}
       <div className="row gap4 push">
-        <div className={`seek tight ${tall ? "" : "hide-s"}`}><Icon name="search" /><input className="inp" data-search="" aria-label="Search logs" placeholder="Search logs" value={query} title="Enter for the next match, Shift and Enter for the one before" onChange={(e) => seek(e.target.value)} onKeyDown={onSeekKey} /></div>
+        <div className={`seek tight ${tall ? "" : "hide-s"}`}><Icon name="search" /><input className="inp" data-search="" aria-label={which.seek} placeholder="Search logs" value={query} title="Enter for the next match, Shift and Enter for the one before" onChange={(e) => seek(e.target.value)} onKeyDown={onSeekKey} /></div>
         {word && <span className={`xs three num nowrap ${tall ? "" : "hide-s"}`} role="status">{hits ? `${here + 1} of ${hits}` : "no match"}</span>}
         {follow && <button className="btn sm sq flat" type="button" aria-pressed={paused} aria-label={paused ? "Follow again" : "Pause following"} title={paused ? "Follow again" : "Pause following"} onClick={() => hold(paused ? 0 : total || 1)}><Icon name={paused ? "play" : "pause"} /></button>}
         <button className="btn sm sq flat hide-s" type="button" aria-pressed={wrap} aria-label="Wrap long lines" title="Wrap long lines" onClick={() => setWrap((w) => !w)}><Icon name="wrap" /></button>
-        {download && <a className="btn sm sq flat" href={download} download aria-label="Download the whole log" title="Download the whole log"><Icon name="download" /></a>}
+        {download && <a className="btn sm sq flat" href={download} download aria-label={which.all} title={which.all}><Icon name="download" /></a>}
       </div></header>
     <div className="log-box">
-      <div className={`log ${tall ? "tall" : "short"} ${wrap ? "" : "plain"}`} role="log" aria-label="Log lines" aria-live={word || paused ? "off" : "polite"} tabIndex={0} ref={box} onScroll={onScroll}>
+      <div className={`log ${tall ? "tall" : "short"} ${wrap ? "" : "plain"}`} role="log" aria-label={which.lines} aria-live={word || paused ? "off" : "polite"} tabIndex={0} ref={box} onScroll={onScroll}>
         {lines.map((l) => <p key={l.n} className={l.tone}><time>{l.at}</time><span><Marked text={l.text} word={word} /></span></p>)}
         {!lines.length && <p className="d"><time /><span>{state === "loading" ? "Reading the log…" : state === "unavailable" ? "The log cannot be read at the moment." : before ? "The log begins when it starts." : empty}</span></p>}
       </div>
