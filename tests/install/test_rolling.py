@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.e2e.conftest import sign_in
 from tests.install.conftest import Installed
@@ -48,6 +48,7 @@ OWN = {"application": "custom", "name": "rolling", "custom": {"requirements": "i
 PAUSE_SECONDS = 0.1
 RUNS_SECONDS = 300
 ROLL_SECONDS = 400
+LIVE_MILLISECONDS = 60_000
 
 
 Asked = tuple[str, str, dict[str, str]]  # method, path, headers
@@ -118,18 +119,28 @@ class Load:
             each.result()
 
 
+def launched(client: httpx.Client, name: str) -> str:
+    """The id of an environment that was asked for."""
+    made = client.post("/api/v1/environments", json=OWN | {"name": name})
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
+
+
 @contextmanager
 def environment(load: Load) -> Iterator[str]:
     """The host of an environment that runs; it is gone afterwards."""
     with load.client() as client:
-        made = client.post("/api/v1/environments", json=OWN)
-        assert made.status_code == 201, made.text
-        which = f"/api/v1/environments/{made.json()['id']}"
+        which = f"/api/v1/environments/{launched(client, 'rolling')}"
         seen = until_phase(client, which, "running")
         yield urlsplit(str(seen["address"])).netloc
-        assert client.post(f"{which}/stop").status_code == 200
-        until_phase(client, which, "stopped")
+        stopped(client, which)
         assert client.delete(which).status_code == 204
+
+
+def stopped(client: httpx.Client, which: str) -> None:
+    """Stop it, and see it stopped."""
+    assert client.post(f"{which}/stop").status_code == 200
+    until_phase(client, which, "stopped")
 
 
 def until_phase(client: httpx.Client, which: str, phase: str) -> Json:
@@ -165,16 +176,23 @@ def test_no_request_fails_while_every_pod_is_replaced(browser: Browser, up: Inst
     assert made.status == 201, made.text()
     token = str(made.json()["token"])
     cookie = "; ".join(f"{each['name']}={each['value']}" for each in context.cookies(up.url))
-    context.close()
     load = Load(up, token, cookie)
     before = pods(up)
-    with environment(load) as host, load.going_on(host):
+    with environment(load) as host, load.client() as client, load.going_on(host):
         load.since = time.monotonic()
         time.sleep(2)
+        # A launch that one controller begins and another ends, and its page, which is not loaded again.
+        begun = launched(client, "under-way")
+        page.goto(f"{up.url}/environments/{begun}")
         changed = ("--reuse-values", "--set", "podAnnotations.rolled=again", "--wait", f"--timeout={ROLL_SECONDS}s")
         words = ("upgrade", RELEASE, str(CHART), "--namespace", up.release.namespace, *changed)
         run("helm", *words, seconds=ROLL_SECONDS + 30)
         # Those that were told to end do so for some time yet.
         until_gone(up, before)
+        expect(page.locator("main .phase").first).to_have_text("Running", timeout=LIVE_MILLISECONDS)
+        stopped(client, f"/api/v1/environments/{begun}")
+        expect(page.locator("main .phase").first).to_have_text("Stopped", timeout=LIVE_MILLISECONDS)
+        assert client.delete(f"/api/v1/environments/{begun}").status_code == 204
+    context.close()
     print(f"{dict(load.answers)} in {time.monotonic() - load.since:.0f} s")
     assert not load.wrong, "\n".join(load.wrong)
