@@ -39,7 +39,7 @@ def test_the_table_knows_the_arguments(name: str) -> None:
     assert parameters == list(arguments_of(name))
 
 
-def call_all(up: Started, cookie: str, victim: Victim) -> str:
+def call_all(up: Started, cookie: str, victim: Victim, expected: str) -> str:
     """Everything that the server says to somebody who calls every handler in every wrong way."""
     foreign = f"/environments/{victim.environment_id}?tab=activity"
     missing = f"/environments/{MISSING_ID}?from=-1&tab=activity"
@@ -51,17 +51,22 @@ def call_all(up: Started, cookie: str, victim: Victim) -> str:
                 client.send(name, payload, foreign)
             if not arguments_of(name):
                 client.send(name, {}, missing)
-        # A busy machine is silent for a second before it has begun to answer.
-        return client.listen(4.0, longest_seconds=60.0)
+            client.listen(0.05)
+        # A busy machine is silent for some seconds before it has begun to answer.
+        client.until(expected, 60.0)
+        said = client.listen(4.0, longest_seconds=60.0)
+        assert client.connected, "what was sent last was not heard"
+        return said
 
 
 @pytest.mark.parametrize("who", ["anonymous", "ada", "elena", "ravi"])
 def test_nobody_gets_at_what_is_somebody_elses(up: Started, victims: dict[str, Victim], who: str) -> None:
     victim = victims["ada" if who == "elena" else "elena"]
     before, printed = theirs(up.data, victim), len(up.log.read_text())
-    said = call_all(up, "" if who == "anonymous" else cookie_of(up.url, who), victim)
-    # It was heard: who is signed in is told of each refusal in words, anybody else is sent away.
-    assert (SENT_AWAY if who == "anonymous" else "There is no such environment, or it is not yours.") in said
+    # It is heard: who is signed in is told of each refusal in words, anybody else is sent away.
+    expected = SENT_AWAY if who == "anonymous" else "There is no such environment, or it is not yours."
+    said = call_all(up, "" if who == "anonymous" else cookie_of(up.url, who), victim, expected)
+    assert expected in said
     assert ('"who_rx_state_": "in"' in said) is (who != "anonymous")
     for mark in victim.marks:
         assert mark not in said, f"{who} was shown {mark}: …{said[max(0, said.find(mark) - 300) :][:600]}…"
