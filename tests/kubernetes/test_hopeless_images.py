@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +91,9 @@ async def test_a_registry_that_shows_a_certificate_of_its_own(
 @needs("CMB_TEST_REGISTRY_URL")
 @pytest.mark.hopeless("image-other")
 async def test_an_image_that_nobody_can_unpack(runtime: KubernetesRuntime, admin: Admin) -> None:
-    digest = registry.push("team/spoiled-denied", "amd64", registry.Image(spoiled=True))
+    # What a machine has unpacked once it does not unpack again, so that nobody may have had it.
+    image = registry.Image(files={"own": secrets.token_bytes(8)}, spoiled=True)
+    digest = registry.push("team/spoiled-denied", "amd64", image)
     repository, config = f"{registry.host()}/team/spoiled-denied", registry.pull_config()
     said = await words(runtime, admin, "spoiled", repository, digest, config)
     assert said == "The image could not be pulled."

@@ -61,7 +61,8 @@ async def test_a_quota_that_is_used_up_and_then_raised(own_namespace: str) -> No
         assert ending.what == f"It asked for 128 MiB of memory. {share}"
         raised = {"requests.memory": "1Gi"}
         await admin.cluster.patch(f"{admin.base}/resourcequotas/small", {"spec": {"hard": raised}})
-        again = spec_of("over-quota", generation=2)
+        # Another one, since the workspace of the first is still being removed.
+        again = spec_of("within-quota")
         await until_true(lambda: _is_counted(admin, raised), 20)
         await runtime.start(again)
         assert (await until(runtime, again.ref, Sight.RUNNING, Sight.EXITED, seconds=60)).sight is Sight.RUNNING
