@@ -62,7 +62,8 @@ def of_pod(pod: Pod, warnings: Iterable[Warned]) -> Verdict | None:
         since = status.moment(scheduled.get("lastTransitionTime")) or made_at
         said = str(scheduled.get("message", ""))
         return _of_events(warnings, only_claims=True) or _match(Voice.UNSCHEDULABLE, said, since)
-    if not scheduled and not pod["spec"].get("nodeName"):
+    is_placed = pod["spec"].get("nodeName") or status.program(pod) or status.installer(pod)
+    if not scheduled and not is_placed:
         waited_seconds = (datetime.now(UTC) - made_at).total_seconds()
         return _match(Voice.UNSCHEDULABLE, NOT_LOOKED_AT, made_at) if waited_seconds > SCHEDULER_SECONDS else None
     on_node_at = status.moment(scheduled.get("lastTransitionTime")) or made_at
