@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import pytest
@@ -17,6 +16,7 @@ from cmbcluster.db import postgres
 from cmbcluster.db.database import Database
 from cmbcluster.db.failures import Clashed, KeyTaken
 from cmbcluster.errors import DatabaseUnavailable
+from tests.faults.cutting import CuttingProxy
 from tests.postgres import Databases, free_port
 
 
@@ -94,46 +94,23 @@ async def test_reading_writes_nothing(url: str) -> None:
     await database.close()
 
 
-class _Swallowing:
+class _Swallowing(CuttingProxy):
     """A way to the server on which, from one moment on, nothing arrives any more, and nothing is closed either."""
 
-    def __init__(self, url: str) -> None:
-        self._url = urlsplit(url)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.swallows = False
+    swallows = False
 
-    async def open(self) -> str:
-        """Begin to listen; returns the address of the database through here."""
-        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        user = self._url.netloc.rpartition("@")[0]
-        return urlunsplit(self._url._replace(netloc=f"{user}@127.0.0.1:{port}"))
-
-    async def close(self) -> None:
-        """End everything."""
-        self._server.close()
-        for task in (tasks := set(self._tasks)):
-            task.cancel()
-        await asyncio.wait(tasks)
-
-    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._carry(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _between(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         their_reader, their_writer = await asyncio.open_connection(self._url.hostname, self._url.port)
-        ways = [asyncio.create_task(self._copy(*way)) for way in ((reader, their_writer), (their_reader, writer))]
+        ways = [asyncio.create_task(self._pass(*way)) for way in ((reader, their_writer), (their_reader, writer))]
         try:
             await asyncio.gather(*ways)
             await asyncio.Event().wait()
         finally:
             for each in ways:
                 each.cancel()
-            writer.close()
             their_writer.close()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
                 if not self.swallows:
